@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The libraries we build on, each once, as imported targets.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(GLIB REQUIRED IMPORTED_TARGET glib-2.0>=2.68)
+pkg_check_modules(GIO REQUIRED IMPORTED_TARGET gio-2.0>=2.68)
+pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c>=1.4)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.13)
+find_program(PROTOC_C NAMES protoc-c REQUIRED)
+
+# Only the C API of gRPC is used; its C++ innards come in through the shared library.
+if(REMORA_NODE OR REMORA_EXTCAP)
+    find_path(GRPC_INCLUDE grpc/grpc.h REQUIRED)
+    find_library(GRPC_LIBRARY grpc REQUIRED)
+    find_library(GPR_LIBRARY gpr REQUIRED)
+    add_library(remora_grpc INTERFACE)
+    target_include_directories(remora_grpc SYSTEM INTERFACE "${GRPC_INCLUDE}")
+    target_link_libraries(remora_grpc INTERFACE "${GRPC_LIBRARY}" "${GPR_LIBRARY}")
+    find_path(PCAP_INCLUDE pcap/pcap.h REQUIRED)
+    find_library(PCAP_LIBRARY pcap REQUIRED)
+    add_library(remora_pcap INTERFACE)
+    target_include_directories(remora_pcap SYSTEM INTERFACE "${PCAP_INCLUDE}")
+    target_link_libraries(remora_pcap INTERFACE "${PCAP_LIBRARY}")
+endif()
+
+if(REMORA_NODE)
+    pkg_check_modules(LIBBPF REQUIRED IMPORTED_TARGET libbpf>=1.1)
+    pkg_check_modules(LIBCAP REQUIRED IMPORTED_TARGET libcap)
+    find_program(CLANG NAMES clang clang-14 REQUIRED)
+    find_program(BPFTOOL NAMES bpftool PATHS /usr/sbin REQUIRED)
+endif()
+
+if(REMORA_PLUGIN)
+    pkg_check_modules(WIRESHARK REQUIRED IMPORTED_TARGET wireshark>=4.0)
+    pkg_get_variable(WIRESHARK_PLUGIN_DIR wireshark plugindir)
+endif()
