@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The messages of remora.v1.Capture/Stream, encoded and decoded without copying packet bytes. No I/O.
+ * Source: remora.proto and README.md beside it; the wire form is protocol buffers, version 3. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/remora.pb-c.h"
+
+#define REMORA_PROTOCOL_VERSION 1u
+#define REMORA_METHOD_STREAM       "/remora.v1.Capture/Stream"
+#define REMORA_METHOD_GET_STATUS   "/remora.v1.Capture/GetStatus"
+#define REMORA_METHOD_LIST_TARGETS "/remora.v1.Capture/ListTargets"
+
+#define STREAM_BATCH_BYTES (256u * 1024u)
+#define STREAM_BATCH_NS    (50u * 1000000u)
+#define STREAM_HEADER_MAX  96u /* bytes in front of the blocks of a Packets message */
+
+typedef enum StreamMessageType {
+    STREAM_UNKNOWN, /* a body that this version does not know: skip it */
+    STREAM_HELLO,
+    STREAM_INTERFACE,
+    STREAM_IDENTITY,
+    STREAM_TLS_SECRETS,
+    STREAM_PACKETS,
+    STREAM_LOSS,
+    STREAM_HEARTBEAT,
+    STREAM_END,
+} StreamMessageType;
+
+typedef struct StreamPackets {
+    uint32_t count;
+    uint64_t first_unix_ns, last_unix_ns, watermark_unix_ns;
+    const uint8_t *blocks; /* into the message that was decoded; not checked: see pcapng_packet_parse() */
+    size_t blocks_length;
+} StreamPackets;
+
+typedef struct StreamMessage {
+    StreamMessageType type;
+    uint64_t sequence;
+    StreamPackets packets;               /* STREAM_PACKETS */
+    Remora__V1__StreamResponse *response; /* all other known types: owned, see stream_message_clear() */
+} StreamMessage;
+
+/* 0, or -EBADMSG for what is not a StreamResponse, -EMSGSIZE over 4 MiB. Allocates nothing for Packets. */
+int stream_message_decode(const uint8_t *bytes, size_t length, StreamMessage *ret);
+void stream_message_clear(StreamMessage *message);
+
+/* Writes what stands in front of the blocks of a Packets message to `header` (STREAM_HEADER_MAX bytes); the message is that, then
+ * packets->blocks as they are. Returns the header's length. */
+size_t stream_packets_header(uint8_t *header, uint64_t sequence, const StreamPackets *packets);
+
+/* Encodes any other message. Sets response->sequence first. *ret is the caller's, g_free(). */
+void stream_response_encode(Remora__V1__StreamResponse *response, uint64_t sequence, uint8_t **ret, size_t *ret_length);
