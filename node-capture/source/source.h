@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A capture source: the packets of many network namespaces, as batches of pcapng Enhanced Packet Blocks.
+ *
+ * A backend is a vtable (afpacket, fake). All functions are called on the capture thread, but source_stop(). Errors are -errno. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Encoded packets, shared by all who want them. Immutable once handed out. */
+typedef struct Batch {
+    int refs;              /* atomic: batch_ref(), batch_unref() */
+    uint32_t count;        /* packets */
+    uint64_t first_ns, last_ns; /* lowest and highest time stamp */
+    uint64_t bytes;        /* captured bytes of packets */
+    size_t length, capacity;
+    uint8_t data[];        /* EPBs; interface ids as told by the interface() callback */
+} Batch;
+
+Batch *batch_new(size_t capacity);
+Batch *batch_ref(Batch *batch);
+void batch_unref(Batch *batch);
+
+/* A place to capture: one pod's network namespace. */
+typedef struct CaptureTarget {
+    uint32_t id;        /* chosen by the caller, unique for the source's life */
+    const char *uid;    /* Kubernetes uid of the pod */
+    const char *label;  /* "namespace/name", for messages */
+    int netns_fd;       /* borrowed during source_add() */
+} CaptureTarget;
+
+typedef struct SourceInterface {
+    uint32_t id;          /* interface id in the EPBs; unique for the source's life */
+    uint32_t target_id;
+    const char *device;   /* "eth0" */
+    uint16_t link_type;   /* LINKTYPE_ETHERNET, LINKTYPE_RAW, ... */
+    bool loopback;
+} SourceInterface;
+
+typedef struct SourceCallbacks {
+    void (*interface)(const SourceInterface *interface, void *userdata); /* before the first packet that names it */
+    /* Packets of one or more targets; the callee takes a reference if it keeps them. All packets of a batch belong to
+     * the target `target_id`. */
+    void (*packets)(uint32_t target_id, Batch *batch, void *userdata);
+    /* Packets that the kernel could not give us, between two times. `unknown`: a lower bound. */
+    void (*lost)(uint32_t target_id, uint64_t packets, uint64_t from_ns, uint64_t to_ns, bool unknown, void *userdata);
+    /* After a whole pass over all targets: nothing earlier than this will follow. Called at least every heartbeat. */
+    void (*watermark)(uint64_t unix_ns, void *userdata);
+    /* A target cannot be captured any more (its namespace is gone: error 0) or at all. source_remove() must still be called. */
+    void (*ended)(uint32_t target_id, int error, const char *message, void *userdata);
+} SourceCallbacks;
+
+typedef struct SourceTargetStats {
+    uint64_t packets, bytes, lost;
+    uint64_t ring_bytes;
+} SourceTargetStats;
+
+typedef struct Source Source;
+typedef struct SourceOps {
+    const char *name;
+    void (*free)(Source *source);
+    /* Opens the target. */
+    int (*add)(Source *source, const CaptureTarget *target, const char **ret_message);
+    void (*remove)(Source *source, uint32_t target_id);
+    /* What the kernel copies of each packet; applies to all targets, also those added later. */
+    int (*set_snap_length)(Source *source, uint32_t bytes);
+    /* Serves sockets for up to timeout_ms and calls back. Returns 0, or -EINTR after source_wake(). */
+    int (*run)(Source *source, int timeout_ms);
+    void (*wake)(Source *source); /* from any thread: run() returns soon */
+    void (*stats)(const Source *source, uint32_t target_id, SourceTargetStats *ret);
+    uint64_t (*ring_bytes)(const Source *source);
+} SourceOps;
+
+struct Source {
+    const SourceOps *ops;
+};
+
+/* TPACKET_V3 rings: one per target, small at first, larger where busy, within `ring_budget` bytes altogether. */
+Source *source_afpacket_new(uint64_t ring_budget, const SourceCallbacks *callbacks, void *userdata);
+/* For tests: emits what source_fake_*() tells it to. */
+Source *source_fake_new(const SourceCallbacks *callbacks, void *userdata);

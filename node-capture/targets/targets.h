@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Which pods there are on this node, where their network namespaces are, and what else is known of the cluster.
+ *
+ * A backend is a vtable: `static` (an inventory file; pods mapped to namespaces by annotation), a fake for tests, and later the
+ * kubelet's world. Callbacks come on the thread that calls targets_dispatch(). */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "k8s-enrich/inventory.h"
+
+typedef struct TargetsCallbacks {
+    /* A pod of this node with an open namespace. netns_fd is borrowed. The pod's identity() has come before. */
+    void (*appeared)(const Entity *pod, int netns_fd, void *userdata);
+    void (*vanished)(const char *pod_uid, void *userdata);
+    /* A pod that cannot be captured now, and why; again when the reason changes; appeared() takes it back. */
+    void (*failed)(const Entity *pod, const char *reason, void *userdata);
+    /* Something known, changed or gone (deleted_ns != 0). */
+    void (*identity)(const Entity *entity, uint64_t deleted_ns, void *userdata);
+    /* The initial state is complete. */
+    void (*synced)(void *userdata);
+    /* Something is wrong (subject, message), or well again (message NULL). */
+    void (*problem)(const char *subject, const char *message, void *userdata);
+} TargetsCallbacks;
+
+typedef struct Targets Targets;
+typedef struct TargetsOps {
+    const char *name;
+    void (*free)(Targets *targets);
+    int (*fd)(const Targets *targets); /* poll for reading; then dispatch; -1: none */
+    void (*dispatch)(Targets *targets);
+} TargetsOps;
+struct Targets {
+    const TargetsOps *ops;
+};
+
+/* Follows `path` by inotify, written anew or replaced by rename; a broken new version is reported and the old state stays. A namespace
+ * path that does not exist yet is followed as well. */
+Targets *targets_static_new(const char *path, const char *node_name, const TargetsCallbacks *callbacks, void *userdata,
+                            GError **error);
+Targets *targets_fake_new(const TargetsCallbacks *callbacks, void *userdata);
+
+/* Which pods somebody wants: a compiled TargetSelector. */
+typedef struct Selector Selector;
+/* NULL with error (names the part that cannot be parsed) for a bad pattern or label selector. proto may be NULL: all pods. */
+Selector *selector_new(const Remora__V1__TargetSelector *proto, GError **error);
+Selector *selector_free(Selector *selector);
+bool selector_matches(const Selector *selector, const Entity *pod);
