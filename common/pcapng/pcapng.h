@@ -14,10 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PCAPNG_PACKET_MAX  262144u                  /* captured bytes of one packet */
-#define PCAPNG_OPTIONS_MAX 4096u                    /* options of one packet block we write */
-#define PCAPNG_BLOCK_MAX   (16u * 1024u * 1024u)    /* any block we read */
-#define PCAPNG_EPB_FIXED   28u                      /* block header and fixed fields of an EPB */
+#define PCAPNG_PACKET_MAX  262144u               /* captured bytes of one packet */
+#define PCAPNG_OPTIONS_MAX 4096u                 /* options of one packet block we write */
+#define PCAPNG_BLOCK_MAX   (16u * 1024u * 1024u) /* any block we read */
+#define PCAPNG_EPB_FIXED   28u                   /* block header and fixed fields of an EPB */
 
 enum {
     PCAPNG_SECTION = 0x0A0D0D0A,
@@ -35,7 +35,7 @@ enum {
 enum {
     PCAPNG_OPT_END = 0,
     PCAPNG_OPT_COMMENT = 1,
-    PCAPNG_OPT_CUSTOM_UTF8 = 2988,   /* these four begin with the enterprise number, 4 bytes */
+    PCAPNG_OPT_CUSTOM_UTF8 = 2988, /* these four begin with the enterprise number, 4 bytes */
     PCAPNG_OPT_CUSTOM_BINARY = 2989,
     PCAPNG_OPT_CUSTOM_UTF8_NO_COPY = 19372,
     PCAPNG_OPT_CUSTOM_BINARY_NO_COPY = 19373,
@@ -78,16 +78,16 @@ typedef struct PcapngOption {
 
 typedef struct PcapngPacket {
     uint32_t interface_id;
-    uint64_t time_ns;          /* since the epoch; tsresol and tsoffset applied */
+    uint64_t time_ns; /* since the epoch; tsresol and tsoffset applied */
     uint32_t captured_length;
     uint32_t original_length;
-    const uint8_t *data;       /* captured_length bytes, into the block */
+    const uint8_t *data; /* captured_length bytes, into the block */
 } PcapngPacket;
 
 typedef struct PcapngInterface {
     uint16_t link_type;
     uint32_t snap_length;
-    uint8_t tsresol;     /* as in the file; 6 where absent */
+    uint8_t tsresol; /* as in the file; 6 where absent */
     int64_t tsoffset_s;
 } PcapngInterface;
 
@@ -124,13 +124,14 @@ typedef struct PcapngReader PcapngReader;
 PcapngReader *pcapng_reader_new(void);
 PcapngReader *pcapng_reader_free(PcapngReader *reader); /* NULL is fine; returns NULL */
 
-/* The next block at the head of `bytes`. Returns 1 and sets *ret; the caller then advances by ret->length.
- * Returns 0 when more bytes are needed (*ret_needed: how many the block takes in all, at least).
- * The reader remembers sections and interfaces; it never keeps the bytes. */
+/* The next block at the head of `bytes`. Returns 1 and sets *ret; the caller then advances by
+ * ret->length. Returns 0 when more bytes are needed (*ret_needed: how many the block takes in all,
+ * at least). The reader remembers sections and interfaces; it never keeps the bytes. */
 int pcapng_reader_next(PcapngReader *reader, const uint8_t *bytes, size_t length, PcapngBlock *ret,
                        size_t *ret_needed);
 
-/* After a failure: what is wrong, with the offset in the stream and what was expected. Never NULL. */
+/* After a failure: what is wrong, with the offset in the stream and what was expected. Never NULL.
+ */
 const char *pcapng_reader_error(const PcapngReader *reader);
 /* Bytes of whole blocks returned so far: the offset of the block that comes next. */
 uint64_t pcapng_reader_offset(const PcapngReader *reader);
@@ -138,21 +139,24 @@ uint64_t pcapng_reader_offset(const PcapngReader *reader);
 uint32_t pcapng_reader_interfaces(const PcapngReader *reader);
 const PcapngInterface *pcapng_reader_interface(const PcapngReader *reader, uint32_t id);
 
-/* Walks options: set *cursor to block->options, call until 0. Returns 1 with *ret, 0 at the end, -EBADMSG. */
+/* Walks options: set *cursor to block->options, call until 0. Returns 1 with *ret, 0 at the end,
+ * -EBADMSG. */
 int pcapng_option_next(const PcapngBlock *block, const uint8_t **cursor, PcapngOption *ret);
-/* An integer option's value in host order, whatever the section's byte order. -EBADMSG if its length differs. */
+/* An integer option's value in host order, whatever the section's byte order. -EBADMSG if its
+ * length differs. */
 int pcapng_option_u32(const PcapngBlock *block, const PcapngOption *option, uint32_t *ret);
 int pcapng_option_u64(const PcapngBlock *block, const PcapngOption *option, uint64_t *ret);
 
-/* The fast way for blocks that we made ourselves (little endian EPBs, nanoseconds): checks every length of the
- * first block in `bytes` and fills the packet, without a reader. Returns the block's length, or -EBADMSG. */
-int pcapng_packet_parse(const uint8_t *bytes, size_t length, PcapngPacket *ret, const uint8_t **ret_options,
-                        uint32_t *ret_options_length);
+/* The fast way for blocks that we made ourselves (little endian EPBs, nanoseconds): checks every
+ * length of the first block in `bytes` and fills the packet, without a reader. Returns the block's
+ * length, or -EBADMSG. */
+int pcapng_packet_parse(const uint8_t *bytes, size_t length, PcapngPacket *ret,
+                        const uint8_t **ret_options, uint32_t *ret_options_length);
 
 /* ---- Writing ---------------------------------------------------------------------------------*/
 
-/* Builds blocks one after the other in the caller's memory. An error is kept until pcapng_builder_init():
- * check once, at pcapng_build_end(). */
+/* Builds blocks one after the other in the caller's memory. An error is kept until
+ * pcapng_builder_init(): check once, at pcapng_build_end(). */
 typedef struct PcapngBuilder {
     uint8_t *data;
     size_t capacity;
@@ -165,29 +169,36 @@ typedef struct PcapngBuilder {
 void pcapng_builder_init(PcapngBuilder *builder, void *memory, size_t capacity);
 
 void pcapng_build_section(PcapngBuilder *builder);
-void pcapng_build_interface(PcapngBuilder *builder, uint16_t link_type, uint32_t snap_length); /* adds if_tsresol 9 */
-void pcapng_build_packet(PcapngBuilder *builder, uint32_t interface_id, uint64_t time_ns, const void *data,
-                         uint32_t captured_length, uint32_t original_length);
+void pcapng_build_interface(PcapngBuilder *builder, uint16_t link_type,
+                            uint32_t snap_length); /* adds if_tsresol 9 */
+void pcapng_build_packet(PcapngBuilder *builder, uint32_t interface_id, uint64_t time_ns,
+                         const void *data, uint32_t captured_length, uint32_t original_length);
 void pcapng_build_secrets(PcapngBuilder *builder, uint32_t type, const void *data, uint32_t length);
 void pcapng_build_statistics(PcapngBuilder *builder, uint32_t interface_id, uint64_t time_ns);
-void pcapng_build_custom(PcapngBuilder *builder, bool copy, uint32_t enterprise, const void *data, uint32_t length);
+void pcapng_build_custom(PcapngBuilder *builder, bool copy, uint32_t enterprise, const void *data,
+                         uint32_t length);
 
 /* Options of the current block, in any order and number. */
 void pcapng_build_option(PcapngBuilder *builder, uint16_t code, const void *value, size_t length);
-void pcapng_build_option_string(PcapngBuilder *builder, uint16_t code, const char *text); /* NULL or "": nothing */
+void pcapng_build_option_string(PcapngBuilder *builder, uint16_t code,
+                                const char *text); /* NULL or "": nothing */
 void pcapng_build_option_u32(PcapngBuilder *builder, uint16_t code, uint32_t value);
 void pcapng_build_option_u64(PcapngBuilder *builder, uint16_t code, uint64_t value);
-void pcapng_build_option_custom(PcapngBuilder *builder, uint16_t code, uint32_t enterprise, const void *value,
-                                size_t length);
+void pcapng_build_option_custom(PcapngBuilder *builder, uint16_t code, uint32_t enterprise,
+                                const void *value, size_t length);
 
-/* Closes the current block. Returns its length or the kept error; on error the builder's length is where the block began. */
+/* Closes the current block. Returns its length or the kept error; on error the builder's length is
+ * where the block began. */
 int pcapng_build_end(PcapngBuilder *builder);
 
-/* Appends a copy of a little endian EPB with another interface id and further options behind its own.
- * `options` are whole encoded options (padded, without opt_endofopt). One memcpy of the packet, no parsing beyond the lengths,
- * which must have been checked by pcapng_packet_parse(). Returns the new length or -errno as pcapng_build_end(). */
+/* Appends a copy of a little endian EPB with another interface id and further options behind its
+ * own. `options` are whole encoded options (padded, without opt_endofopt). One memcpy of the
+ * packet, no parsing beyond the lengths, which must have been checked by pcapng_packet_parse().
+ * Returns the new length or -errno as pcapng_build_end(). */
 int pcapng_build_packet_copy(PcapngBuilder *builder, const uint8_t *block, uint32_t block_length,
                              uint32_t interface_id, const uint8_t *options, size_t options_length);
 
-/* Encodes one option alone (for pcapng_build_packet_copy): returns bytes written incl. padding, or -ENOSPC. */
-int pcapng_encode_option(uint8_t *out, size_t capacity, uint16_t code, const void *value, size_t length);
+/* Encodes one option alone (for pcapng_build_packet_copy): returns bytes written incl. padding, or
+ * -ENOSPC. */
+int pcapng_encode_option(uint8_t *out, size_t capacity, uint16_t code, const void *value,
+                         size_t length);
