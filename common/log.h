@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Log lines on standard error, for programs only: libraries return errors, they do not log.
- * Thread safe. A line has a level and a text; under systemd or Kubernetes (no terminal) it also has a time. */
+ * Thread safe. A line has a level and a text; under systemd or Kubernetes (no terminal) it also has
+ * a time. */
 #pragma once
 
-typedef enum LogLevel { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG } LogLevel;
+typedef enum LogLevel {
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_WARNING,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_DEBUG
+} LogLevel;
 
 void log_set_program(const char *name); /* static string; begins every line */
 void log_set_level(LogLevel level);     /* default: info */
