@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the end-to-end tests share: the built programs, the demo's cluster, checks with a message, a pcapng reader."""
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import traceback
+
+SOURCE = os.environ.get("REMORA_SOURCE") or os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+BUILD = os.environ.get("REMORA_BUILD") or os.path.join(SOURCE, "build/dev")
+sys.path.insert(0, os.path.join(SOURCE, "demo"))
+
+from cluster import Cluster, wait_for  # noqa: E402,F401
+from wireshark import Wireshark  # noqa: E402
+
+NODE = os.path.join(BUILD, "node-capture/remora-node")
+REMORADUMP = os.path.join(BUILD, "extcap/remoradump")
+
+
+def check(condition, message):
+    if not condition:
+        raise AssertionError(message)
+
+
+def check_equal(got, expected, message):
+    check(got == expected, f"{message}: got {got!r}, expected {expected!r}")
+
+
+def main(*tests):
+    """Runs each test in a folder of its own; keeps the folder of one that fails."""
+    if os.geteuid() != 0:
+        print("not root: network namespaces cannot be made")
+        sys.exit(77)
+    failed = 0
+    for test in tests:
+        folder = tempfile.mkdtemp(prefix=f"remora-{test.__name__}-")
+        try:
+            test(folder)
+            print(f"ok - {test.__name__}", flush=True)
+            shutil.rmtree(folder)
+        except Exception:  # each test reports; the others still run
+            traceback.print_exc()
+            print(f"not ok - {test.__name__} (files in {folder})", flush=True)
+            failed += 1
+    sys.exit(1 if failed else 0)
+
+
+def wireshark(folder, plugin=True):
+    return Wireshark(BUILD, os.path.join(folder, "wireshark" if plugin else "bare"), SOURCE, plugin)
+
+
+def start_nodes(cluster, *options):
+    """One remora-node a host; returns {host: endpoint} once all of them listen."""
+    inventory = cluster.write_inventory()
+    endpoints = {host: f"unix:{cluster.folder}/{host}.sock" for host in cluster.hosts}
+    processes = {host: cluster.start_node(NODE, host, endpoint, inventory, *options)
+                 for host, endpoint in endpoints.items()}
+    for host, endpoint in endpoints.items():
+        wait_for(lambda h=host, e=endpoint: os.path.exists(e[5:]) or processes[h].poll() is not None,
+                 f"node on {host}")
+        check(processes[host].poll() is None, f"remora-node on {host} ended: see {cluster.folder}")
+    return endpoints, processes
+
+
+def targets(endpoints, tool=None):
+    """Rows of remoradump --list-targets."""
+    result = subprocess.run([REMORADUMP, "--list-targets", "--endpoint", ",".join(endpoints)],
+                            text=True, capture_output=True, check=False)
+    return result.stdout.splitlines()
+
+
+def captured(endpoints):
+    return sum(" captured " in f"{line} " for line in targets(endpoints))
+
+
+def stop(process, signum=signal.SIGINT, seconds=40):
+    """Asks a program to stop and returns its exit status."""
+    if process.poll() is None:
+        process.send_signal(signum)
+    return process.wait(seconds)
+
+
+def pcapng(data):
+    """(type, body) of each block of little endian pcapng bytes."""
+    offset = 0
+    while offset + 12 <= len(data):
+        kind, length = struct.unpack_from("<II", data, offset)
+        check(length >= 12 and length % 4 == 0 and offset + length <= len(data),
+              f"bad block length {length} at {offset}")
+        check_equal(struct.unpack_from("<I", data, offset + length - 4)[0], length,
+                    f"trailing length at {offset}")
+        yield kind, data[offset + 8:offset + length - 4]
+        offset += length
+    check_equal(offset, len(data), "bytes behind the last block")
+
+
+def packets(data):
+    """(interface, nanoseconds, packet bytes, {option: [values]}) of each packet."""
+    for kind, body in pcapng(data):
+        if kind == 6:
+            interface, high, low, captured_length, _ = struct.unpack_from("<IIIII", body)
+            end = 20 + (captured_length + 3) // 4 * 4
+            yield interface, high << 32 | low, body[20:20 + captured_length], options(body[end:])
+
+
+def options(data):
+    found, offset = {}, 0
+    while offset + 4 <= len(data):
+        code, length = struct.unpack_from("<HH", data, offset)
+        if code == 0:
+            break
+        found.setdefault(code, []).append(data[offset + 4:offset + 4 + length])
+        offset += 4 + (length + 3) // 4 * 4
+    return found
