@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The messages of remora.v1.Capture/Stream, encoded and decoded without copying packet bytes. No I/O.
- * Source: remora.proto and README.md beside it; the wire form is protocol buffers, version 3. */
+/* The messages of remora.v1.Capture/Stream, encoded and decoded without copying packet bytes. No
+ * I/O. Source: remora.proto and README.md beside it; the wire form is protocol buffers, version 3.
+ */
 #pragma once
 
 #include <stddef.h>
@@ -8,14 +9,16 @@
 
 #include "proto/remora.pb-c.h"
 
-#define REMORA_PROTOCOL_VERSION 1u
+#define REMORA_PROTOCOL_VERSION    1u
 #define REMORA_METHOD_STREAM       "/remora.v1.Capture/Stream"
 #define REMORA_METHOD_GET_STATUS   "/remora.v1.Capture/GetStatus"
 #define REMORA_METHOD_LIST_TARGETS "/remora.v1.Capture/ListTargets"
 
-#define STREAM_BATCH_BYTES (256u * 1024u)
-#define STREAM_BATCH_NS    (50u * 1000000u)
-#define STREAM_HEADER_MAX  96u /* bytes in front of the blocks of a Packets message */
+#define STREAM_MESSAGE_MAX  (4u * 1024u * 1024u)
+#define STREAM_UNPACKED_MAX (32u * 1024u * 1024u) /* memory a message may take when unpacked */
+#define STREAM_BATCH_BYTES  (256u * 1024u)
+#define STREAM_BATCH_NS     (50u * 1000000u)
+#define STREAM_HEADER_MAX   96u /* bytes in front of the blocks of a Packets message */
 
 typedef enum StreamMessageType {
     STREAM_UNKNOWN, /* a body that this version does not know: skip it */
@@ -32,24 +35,36 @@ typedef enum StreamMessageType {
 typedef struct StreamPackets {
     uint32_t count;
     uint64_t first_unix_ns, last_unix_ns, watermark_unix_ns;
-    const uint8_t *blocks; /* into the message that was decoded; not checked: see pcapng_packet_parse() */
+    /* Into the message that was decoded; not checked: see pcapng_packet_parse(). */
+    const uint8_t *blocks;
     size_t blocks_length;
 } StreamPackets;
 
 typedef struct StreamMessage {
     StreamMessageType type;
     uint64_t sequence;
-    StreamPackets packets;               /* STREAM_PACKETS */
-    Remora__V1__StreamResponse *response; /* all other known types: owned, see stream_message_clear() */
+    StreamPackets packets; /* STREAM_PACKETS */
+    /* All other known types, else NULL. Owned, see stream_message_clear(). */
+    Remora__V1__StreamResponse *response;
 } StreamMessage;
 
-/* 0, or -EBADMSG for what is not a StreamResponse, -EMSGSIZE over 4 MiB. Allocates nothing for Packets. */
+/* 0 with *ret set, or -EBADMSG for what is not a StreamResponse, -EMSGSIZE over STREAM_MESSAGE_MAX
+ * or STREAM_UNPACKED_MAX. Fields may stand in any order, unknown ones are skipped; two bodies in
+ * one message are an error. Allocates nothing for Packets. */
 int stream_message_decode(const uint8_t *bytes, size_t length, StreamMessage *ret);
 void stream_message_clear(StreamMessage *message);
 
-/* Writes what stands in front of the blocks of a Packets message to `header` (STREAM_HEADER_MAX bytes); the message is that, then
- * packets->blocks as they are. Returns the header's length. */
+/* Writes what stands in front of the blocks of a Packets message to `header` (STREAM_HEADER_MAX
+ * bytes); the message is that, then packets->blocks as they are. Returns the header's length. */
 size_t stream_packets_header(uint8_t *header, uint64_t sequence, const StreamPackets *packets);
 
-/* Encodes any other message. Sets response->sequence first. *ret is the caller's, g_free(). */
-void stream_response_encode(Remora__V1__StreamResponse *response, uint64_t sequence, uint8_t **ret, size_t *ret_length);
+/* Unpacks a message of any other type (requests, the answers of unary calls) in bounded memory:
+ * what TYPE__unpack() does, but that takes up to a hundred times the message's length, and time
+ * quadratic in it. 0 with *ret set (free with TYPE__free_unpacked(), allocator NULL), or -EBADMSG,
+ * -EMSGSIZE as above. */
+int stream_unpack(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t length,
+                  ProtobufCMessage **ret);
+
+/* Encodes any message but Packets. Sets response->sequence first. *ret: free with g_free(). */
+void stream_response_encode(Remora__V1__StreamResponse *response, uint64_t sequence, uint8_t **ret,
+                            size_t *ret_length);
