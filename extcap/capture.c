@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "extcap/capture.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/collector.h"
+#include "common/log.h"
+#include "extcap/filter.h"
+#include "extcap/names.h"
+#include "extcap/lists.h"
+#include "extcap/output.h"
+
+#define STATUS_INTERVAL_US G_USEC_PER_SEC
+
+typedef struct Capture {
+    const RemoradumpOptions *options;
+    Control *control;
+    bool alone; /* started by a person, not by Wireshark: notes and a summary on standard error */
+    char *filter;
+    Inventory *inventory;
+    Collector *collector;
+    Output *output;
+    GMutex mutex;
+    GCond ended;
+    bool has_ended;
+} Capture;
+
+/* For the signal handler. */
+static Collector *volatile running;
+static volatile sig_atomic_t signals;
+
+static void on_signal(int number)
+{
+    if (signals++ > 0)
+        _Exit(128 + number);
+    collector_stop(running);
+#ifdef G_OS_WIN32
+    signal(number, on_signal); /* is reset there at each signal */
+#endif
+}
+
+/* Wireshark shows what stands on standard error as an error when the capture ends. So it gets notes
+ * through its toolbar; tshark, which has none, gets only those that tell of losses. */
+static void on_note(CollectorNoteLevel level, const char *text, void *userdata)
+{
+    Capture *capture = userdata;
+    if (capture->control && level == COLLECTOR_INFO)
+        control_log(capture->control, text);
+    else if (capture->control)
+        control_warn(capture->control, text);
+    else if (level == COLLECTOR_WARNING)
+        log_warning("%s", text);
+    else if (capture->alone)
+        log_info("%s", text);
+}
+
+static void on_warning(const char *text, void *userdata)
+{
+    on_note(COLLECTOR_WARNING, text, userdata);
+}
+
+static int on_write(const uint8_t *bytes, size_t length, void *userdata)
+{
+    Capture *capture = userdata;
+    int r = output_write(capture->output, bytes, length);
+    if (r == 0 && output_full(capture->output))
+        collector_stop(capture->collector);
+    return r;
+}
+
+static uint64_t lost(const CollectorStats *stats)
+{
+    return stats->lost_ring + stats->lost_queue + stats->lost_collector + stats->lost_invalid;
+}
+
+static void show_status(Capture *capture)
+{
+    CollectorStats stats;
+    collector_stats(capture->collector, &stats);
+    g_autofree char *text =
+        g_strdup_printf("%u of %u nodes, %" G_GUINT64_FORMAT " packets, %" G_GUINT64_FORMAT " lost",
+                        stats.nodes_connected, stats.nodes, stats.packets_written, lost(&stats));
+    control_set_status(capture->control, text);
+}
+
+/* Beside the collector: the toolbar's status each second, and the end of --duration. */
+static gpointer keep_time(gpointer userdata)
+{
+    Capture *capture = userdata;
+    uint64_t duration_us = capture->options->duration_ns / 1000;
+    gint64 stop = duration_us ? g_get_monotonic_time() + (gint64)duration_us : G_MAXINT64;
+    g_mutex_lock(&capture->mutex);
+    while (!capture->has_ended) {
+        gint64 now = g_get_monotonic_time();
+        if (now >= stop) {
+            collector_stop(capture->collector);
+            stop = G_MAXINT64;
+        }
+        if (capture->control)
+            show_status(capture);
+        gint64 next = capture->control ? now + STATUS_INTERVAL_US : G_MAXINT64;
+        g_cond_wait_until(&capture->ended, &capture->mutex, MIN(stop, next));
+    }
+    g_mutex_unlock(&capture->mutex);
+    return NULL;
+}
+
+/* Beside the collector, so that the first packet does not wait for it. */
+static gpointer check_matches(gpointer userdata)
+{
+    Capture *capture = userdata;
+    g_autofree char *text = lists_nothing_matches(capture->options);
+    if (text)
+        on_note(COLLECTOR_WARNING, text, capture);
+    return NULL;
+}
+
+static void summarize(const Capture *capture)
+{
+    CollectorStats stats;
+    collector_stats(capture->collector, &stats);
+    g_autofree char *size = g_format_size(output_bytes(capture->output));
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_string_append_printf(text, "%" G_GUINT64_FORMAT " packets, %s written to %s; ",
+                           stats.packets_written, size, output_name(capture->output));
+    if (lost(&stats) == 0)
+        g_string_append(text, "none lost");
+    else
+        g_string_append_printf(
+            text,
+            "lost: %" G_GUINT64_FORMAT " in the nodes' rings, %" G_GUINT64_FORMAT
+            " in their queues, %" G_GUINT64_FORMAT " here, %" G_GUINT64_FORMAT " invalid",
+            stats.lost_ring, stats.lost_queue, stats.lost_collector, stats.lost_invalid);
+    if (stats.gaps)
+        g_string_append_printf(text,
+                               "; a node was away %" G_GUINT64_FORMAT
+                               " times, with an unknown number of packets",
+                               stats.gaps);
+    if (stats.other_vantage)
+        g_string_append_printf(text,
+                               "; %" G_GUINT64_FORMAT
+                               " left out as seen at another pod too (--vantage all keeps them)",
+                               stats.other_vantage);
+    log_info("%s", text->str);
+}
+
+static bool check_options(const RemoradumpOptions *options, char **operands, GError **error)
+{
+    if (options->fifo && options->write)
+        g_set_error(error, REMORADUMP_ERROR, REMORADUMP_ERROR_USAGE,
+                    "--fifo and --write: give only one of them");
+    else if (!options->fifo && !options->write)
+        g_set_error(error, REMORADUMP_ERROR, REMORADUMP_ERROR_USAGE,
+                    "--capture: say where to write, with --write FILE or --fifo FILE (- is "
+                    "standard output)");
+    else if (options->filter && operands[0])
+        g_set_error(error, REMORADUMP_ERROR, REMORADUMP_ERROR_USAGE,
+                    "'%s': there is a filter in --extcap-capture-filter already", operands[0]);
+    else
+        return remoradump_check_endpoints(options, error) &&
+               remoradump_check_selection(options, error);
+    return false;
+}
+
+static bool prepare(Capture *capture, char **operands, GError **error)
+{
+    const RemoradumpOptions *options = capture->options;
+    static const CollectorSink sink = {.write = on_write, .note = on_note};
+    if (!check_options(options, operands, error))
+        return false;
+    capture->filter = options->filter ? g_strdup(options->filter) : g_strjoinv(" ", operands);
+    if (!filter_check(capture->filter, error))
+        return false;
+    if (options->inventory) {
+        capture->inventory = names_load(options->inventory, on_warning, capture, error);
+        if (!capture->inventory)
+            return false;
+    }
+    CollectorConfig config = {
+        .endpoints = options->endpoints,
+        .insecure = options->insecure,
+        .namespaces = options->namespaces,
+        .pods = options->pods,
+        .label_selector = options->selector,
+        .filter = *capture->filter ? capture->filter : NULL,
+        .snap_length = (uint32_t)options->snap_length,
+        .vantage =
+            strcmp(options->vantage, "all") == 0 ? COLLECTOR_VANTAGE_ALL : COLLECTOR_VANTAGE_ONE,
+        .comments = options->comments,
+        .client = "remoradump " REMORA_VERSION,
+        .cluster = options->cluster,
+        .max_wait_ns = options->max_wait_ns,
+        .inventory = capture->inventory,
+    };
+    capture->collector = collector_new(&config, &sink, capture, error);
+    return capture->collector != NULL;
+}
+
+static bool collect(Capture *capture, GError **error)
+{
+    GThread *time = g_thread_new("time", keep_time, capture);
+    GThread *matches = g_thread_new("matches", check_matches, capture);
+    running = capture->collector;
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+
+    bool ok = collector_run(capture->collector, error);
+
+    g_mutex_lock(&capture->mutex);
+    capture->has_ended = true;
+    g_cond_signal(&capture->ended);
+    g_mutex_unlock(&capture->mutex);
+    g_thread_join(time);
+    g_thread_join(matches);
+    return ok;
+}
+
+bool capture_run(const RemoradumpOptions *options, char **operands, Control *control,
+                 bool *ret_opened, GError **error)
+{
+    Capture capture = {.options = options, .control = control};
+    const char *path = options->write ? options->write : options->fifo;
+    capture.alone = options->write || (path && strcmp(path, "-") == 0);
+    g_mutex_init(&capture.mutex);
+    g_cond_init(&capture.ended);
+    *ret_opened = false;
+
+    /* The output comes last: a mistake in the options shall not cost the file that is there. Until
+     * then a signal just ends us. */
+    bool ok = prepare(&capture, operands, error) &&
+              (capture.output = output_open(path, options->packets, error));
+    if (ok) {
+        g_autoptr(GError) write_error = NULL;
+        *ret_opened = true;
+        ok = collect(&capture, error);
+        if (capture.alone)
+            summarize(&capture);
+        /* Of the two errors after a failed write this one names the file. */
+        if (!output_close(capture.output, &write_error)) {
+            g_clear_error(error);
+            g_propagate_error(error, g_steal_pointer(&write_error));
+            ok = false;
+        }
+    }
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    collector_free(capture.collector);
+    inventory_free(capture.inventory);
+    g_free(capture.filter);
+    g_mutex_clear(&capture.mutex);
+    g_cond_clear(&capture.ended);
+    return ok;
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "extcap/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#ifdef G_OS_WIN32
+#include <io.h>
+#else
+#include <unistd.h>
+#endif
+#ifndef O_BINARY
+#define O_BINARY 0
+#endif
+
+#include "common/pcapng/pcapng.h"
+#include "extcap/options.h"
+
+#define FIFO_BYTES       (1024 * 1024) /* what an unprivileged process may ask for on Linux */
+#define BLOCK_MINIMUM    12u           /* type, length, length */
+#define RELEASE_WAIT_US  (5 * G_USEC_PER_SEC)
+#define RELEASE_CHECK_US (10 * 1000)
+
+struct Output {
+    int file;
+    bool is_file; /* can be cut back */
+    char *name;
+    uint64_t limit;
+    uint64_t packets; /* counted only under a limit */
+    uint64_t bytes;   /* in whole blocks */
+    int full;         /* atomic */
+    int error;        /* of the first write that failed: errno */
+};
+
+static bool fail(GError **error, const char *what, const char *name, int code)
+{
+    g_set_error(error, REMORADUMP_ERROR, REMORADUMP_ERROR_FAILED, "cannot %s %s: %s", what, name,
+                g_strerror(code));
+    return false;
+}
+
+static int open_path(const char *path, GError **error)
+{
+    if (strcmp(path, "-") == 0) {
+        if (isatty(1)) {
+            g_set_error(error, REMORADUMP_ERROR, REMORADUMP_ERROR_USAGE,
+                        "standard output is a terminal, which pcapng would garble: give a file "
+                        "with --write, or pipe "
+                        "it into tshark -r -");
+            return -1;
+        }
+#ifdef G_OS_WIN32
+        _setmode(1, O_BINARY);
+#endif
+        return 1;
+    }
+    int file = g_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_BINARY, 0666);
+    if (file < 0)
+        fail(error, "open", path, errno);
+    return file;
+}
+
+Output *output_open(const char *path, uint64_t packet_limit, GError **error)
+{
+    int file = open_path(path, error);
+    if (file < 0)
+        return NULL;
+
+    Output *output = g_new0(Output, 1);
+    output->file = file;
+    output->name = g_strdup(file == 1 ? "standard output" : path);
+    output->limit = packet_limit;
+    struct stat status;
+    if (fstat(file, &status) == 0) {
+        output->is_file = S_ISREG(status.st_mode) && file != 1;
+#if defined(S_ISFIFO) && defined(F_SETPIPE_SZ)
+        /* A batch of the collector then fits, and the two sides take fewer turns. May be refused:
+         * then it is as it is. */
+        if (S_ISFIFO(status.st_mode))
+            (void)fcntl(file, F_SETPIPE_SZ, FIFO_BYTES);
+#endif
+    }
+    return output;
+}
+
+/* Length of the first block; all of `length` if what stands there cannot be one. */
+static size_t block_length(const uint8_t *bytes, size_t length)
+{
+    uint32_t value;
+    if (length < BLOCK_MINIMUM)
+        return length;
+    memcpy(&value, bytes + 4, sizeof value);
+    value = GUINT32_FROM_LE(value);
+    return value < BLOCK_MINIMUM || value > length ? length : value;
+}
+
+static uint32_t block_type(const uint8_t *bytes, size_t length)
+{
+    uint32_t value;
+    if (length < BLOCK_MINIMUM)
+        return 0;
+    memcpy(&value, bytes, sizeof value);
+    return GUINT32_FROM_LE(value);
+}
+
+/* How many of the first `written` bytes are whole blocks. */
+static size_t whole_blocks(const uint8_t *bytes, size_t length, size_t written)
+{
+    size_t whole = 0;
+    while (whole < length) {
+        size_t next = block_length(bytes + whole, length - whole);
+        if (whole + next > written)
+            break;
+        whole += next;
+    }
+    return whole;
+}
+
+static int write_blocks(Output *output, const uint8_t *bytes, size_t length)
+{
+    size_t written = 0;
+    while (written < length) {
+        gssize n = write(output->file, bytes + written, length - written);
+        if (n >= 0) {
+            written += (size_t)n;
+        } else if (errno != EINTR) {
+            output->error = errno;
+            break;
+        }
+    }
+    if (written == length) {
+        output->bytes += length;
+        return 0;
+    }
+    output->bytes += whole_blocks(bytes, length, written);
+#ifndef G_OS_WIN32
+    /* A disk that is full: the reader of the file shall not stumble over half a block. */
+    if (output->is_file && ftruncate(output->file, (off_t)output->bytes) < 0)
+        return -output->error;
+#endif
+    return -output->error;
+}
+
+/* Under a limit: what comes before the packet that is one too many goes in one piece, then only
+ * what is no packet. */
+static int write_limited(Output *output, const uint8_t *bytes, size_t length)
+{
+    size_t start = 0, end = 0;
+    while (end < length) {
+        size_t next = block_length(bytes + end, length - end);
+        bool packet = block_type(bytes + end, length - end) == PCAPNG_PACKET;
+        if (packet && output->packets == output->limit) {
+            int r = write_blocks(output, bytes + start, end - start);
+            if (r < 0)
+                return r;
+            start = end + next;
+        } else if (packet) {
+            output->packets++;
+        }
+        end += next;
+    }
+    int r = write_blocks(output, bytes + start, end - start);
+    if (output->packets == output->limit)
+        g_atomic_int_set(&output->full, 1);
+    return r;
+}
+
+int output_write(Output *output, const uint8_t *bytes, size_t length)
+{
+    if (output->error)
+        return -output->error;
+    return output->limit ? write_limited(output, bytes, length)
+                         : write_blocks(output, bytes, length);
+}
+
+bool output_full(const Output *output)
+{
+    return g_atomic_int_get(&output->full);
+}
+
+uint64_t output_bytes(const Output *output)
+{
+    return output->bytes;
+}
+
+const char *output_name(const Output *output)
+{
+    return output->name;
+}
+
+bool output_close(Output *output, GError **error)
+{
+    bool ok = true;
+    if (output->error && output->error != EPIPE) {
+        g_set_error(error, REMORADUMP_ERROR, REMORADUMP_ERROR_FAILED,
+                    "cannot write %s: %s; the first %" G_GUINT64_FORMAT
+                    " bytes are there and end with a whole packet",
+                    output->name, g_strerror(output->error), output->bytes);
+        ok = false;
+    }
+    /* Some file systems tell only now that they have no room. */
+    if (output->file != 1 && close(output->file) < 0 && errno != EINTR && ok)
+        ok = fail(error, "write", output->name, errno);
+    g_free(output->name);
+    g_free(output);
+    return ok;
+}
+
+void output_release_reader(const char *fifo)
+{
+    int flags = O_WRONLY | O_BINARY;
+#ifndef G_OS_WIN32
+    struct stat status;
+    if (g_stat(fifo, &status) < 0 || !S_ISFIFO(status.st_mode))
+        return;
+    flags |= O_NONBLOCK; /* fails with ENXIO as long as nobody reads */
+#endif
+    gint64 end = g_get_monotonic_time() + RELEASE_WAIT_US;
+    int file;
+    while ((file = g_open(fifo, flags, 0)) < 0 && errno == ENXIO && g_get_monotonic_time() < end)
+        g_usleep(RELEASE_CHECK_US);
+    if (file >= 0)
+        g_close(file, NULL);
+}
