@@ -1,1 +1,386 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "k8s-enrich/inventory.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "k8s-enrich/entity.h"
+#include "k8s-enrich/inventory-private.h"
+
+static guint record_hash(gconstpointer data)
+{
+    return (guint)((const Record *)data)->key;
+}
+
+static gboolean record_equal(gconstpointer data_a, gconstpointer data_b)
+{
+    const Record *a = data_a, *b = data_b;
+    return a->key == b->key && a->kind == b->kind && g_str_equal(a->uid, b->uid);
+}
+
+static void record_free(gpointer data)
+{
+    Record *record = data;
+    for (size_t i = 0; i < record->versions.n_holders; i++)
+        entity_unref(record->versions.holders[i].entity);
+    timeline_clear(&record->versions);
+    g_free(record->uid);
+    g_free(record);
+}
+
+static guint name_hash(gconstpointer data)
+{
+    const Name *name = data;
+    return g_str_hash(name->name) * 31 + g_str_hash(name->namespace_name) + name->kind;
+}
+
+static gboolean name_equal(gconstpointer data_a, gconstpointer data_b)
+{
+    const Name *a = data_a, *b = data_b;
+    return a->kind == b->kind && g_str_equal(a->name, b->name) &&
+           g_str_equal(a->namespace_name, b->namespace_name);
+}
+
+static void name_free(gpointer data)
+{
+    Name *name = data;
+    timeline_clear(&name->versions);
+    g_free(name->namespace_name);
+    g_free(name->name);
+    g_free(name);
+}
+
+Inventory *inventory_new(void)
+{
+    Inventory *inventory = g_new0(Inventory, 1);
+    inventory->records = g_hash_table_new_full(record_hash, record_equal, record_free, NULL);
+    inventory->names = g_hash_table_new_full(name_hash, name_equal, name_free, NULL);
+    inventory->places.seed = (uint64_t)g_random_int() << 32 | g_random_int();
+    return inventory;
+}
+
+Inventory *inventory_free(Inventory *inventory)
+{
+    if (!inventory)
+        return NULL;
+    g_hash_table_unref(inventory->records);
+    g_hash_table_unref(inventory->names);
+    place_table_clear(&inventory->places);
+    g_free(inventory);
+    return NULL;
+}
+
+uint64_t inventory_generation(const Inventory *inventory)
+{
+    return inventory->generation;
+}
+
+static Name *name_ref(Inventory *inventory, EntityKind kind, const char *namespace_name,
+                      const char *text)
+{
+    Name probe = {.kind = kind, .namespace_name = (char *)namespace_name, .name = (char *)text};
+    Name *name = g_hash_table_lookup(inventory->names, &probe);
+    if (!name) {
+        name = g_new0(Name, 1);
+        name->kind = kind;
+        name->namespace_name = g_strdup(namespace_name);
+        name->name = g_strdup(text);
+        g_hash_table_add(inventory->names, name);
+    }
+    name->references++;
+    return name;
+}
+
+static void name_unref(Inventory *inventory, Name *name)
+{
+    if (--name->references == 0)
+        g_hash_table_remove(inventory->names, name);
+}
+
+/* The name by which `entity` refers to something, or NULL. */
+static Name *ref_target_name(Inventory *inventory, const Entity *entity)
+{
+    if (entity->kind == ENTITY_POD && *entity->node)
+        return name_ref(inventory, ENTITY_NODE, "", entity->node);
+    if (entity->kind == ENTITY_ENDPOINT_SLICE && *entity->service_name)
+        return name_ref(inventory, ENTITY_SERVICE, entity->namespace_name, entity->service_name);
+    return NULL;
+}
+
+/* Everything that an entity holds is visited by one walk, so that taking out undoes exactly what
+ * putting in did. */
+typedef struct Walk {
+    Inventory *inventory;
+    const Entity *entity;
+    Name *target;
+    bool insert;
+} Walk;
+
+static void visit_place(const Walk *walk, const PlaceKey *key, PlaceRole role)
+{
+    PlaceTable *places = &walk->inventory->places;
+    Place *place = place_table_get(places, key);
+    if (walk->insert) {
+        timeline_insert(&place->timelines[role], walk->entity, walk->target);
+        return;
+    }
+    timeline_remove(&place->timelines[role], walk->entity);
+    for (size_t i = 0; i < PLACE_ROLES; i++)
+        if (place->timelines[i].n_holders > 0)
+            return;
+    place_table_remove(places, place);
+}
+
+static void visit_ports(const Walk *walk, const IpAddress *address, PlaceRole role)
+{
+    for (size_t i = 0; i < walk->entity->n_ports; i++) {
+        const EntityPort *port = &walk->entity->ports[i];
+        if (port->port)
+            visit_place(walk, &(PlaceKey){*address, port->protocol, port->port}, role);
+    }
+}
+
+static void visit_addresses(const Walk *walk, PlaceRole role, bool with_ports)
+{
+    for (size_t i = 0; i < walk->entity->n_addresses; i++) {
+        const IpAddress *address = &walk->entity->addresses[i];
+        visit_place(walk, &(PlaceKey){*address, 0, 0}, role);
+        if (with_ports)
+            visit_ports(walk, address, role);
+    }
+}
+
+static void visit_node_ports(const Walk *walk)
+{
+    for (size_t i = 0; i < walk->entity->n_ports; i++) {
+        const EntityPort *port = &walk->entity->ports[i];
+        if (port->node_port)
+            visit_place(walk, &(PlaceKey){.protocol = port->protocol, .port = port->node_port},
+                        PLACE_SERVICE);
+    }
+}
+
+static void visit_endpoints(const Walk *walk)
+{
+    for (size_t i = 0; i < walk->entity->n_endpoints; i++) {
+        const EntityEndpoint *endpoint = &walk->entity->endpoints[i];
+        for (size_t j = 0; j < endpoint->n_addresses; j++)
+            visit_place(walk, &(PlaceKey){endpoint->addresses[j], 0, 0}, PLACE_SLICE);
+    }
+}
+
+static void visit_own_name(const Walk *walk)
+{
+    const Entity *entity = walk->entity;
+    Name *name = name_ref(walk->inventory, entity->kind, entity->namespace_name, entity->name);
+    if (walk->insert) {
+        timeline_insert(&name->versions, entity, NULL);
+        return; /* the version keeps the reference */
+    }
+    timeline_remove(&name->versions, entity);
+    name_unref(walk->inventory, name);
+    name_unref(walk->inventory, name);
+}
+
+static void visit_all(const Walk *walk)
+{
+    switch (walk->entity->kind) {
+    case ENTITY_POD:
+        if (walk->entity->host_network)
+            visit_addresses(walk, PLACE_HOST_POD, true);
+        else
+            visit_addresses(walk, PLACE_POD, false);
+        break;
+    case ENTITY_SERVICE:
+        visit_addresses(walk, PLACE_SERVICE, true);
+        visit_node_ports(walk);
+        visit_own_name(walk);
+        break;
+    case ENTITY_NODE:
+        visit_addresses(walk, PLACE_NODE, false);
+        visit_own_name(walk);
+        break;
+    case ENTITY_ENDPOINT_SLICE:
+        visit_endpoints(walk);
+        break;
+    case ENTITY_NAMESPACE:
+        break;
+    }
+}
+
+/* Takes over the caller's reference. */
+static void put_version(Inventory *inventory, Record *record, const Entity *entity)
+{
+    timeline_insert(&record->versions, entity, NULL);
+    visit_all(&(Walk){inventory, entity, ref_target_name(inventory, entity), true});
+}
+
+static void drop_version(Inventory *inventory, Record *record, const Entity *entity)
+{
+    Name *target = ref_target_name(inventory, entity);
+    visit_all(&(Walk){inventory, entity, target, false});
+    if (target) { /* this walk's reference, and the one that came with putting it in */
+        name_unref(inventory, target);
+        name_unref(inventory, target);
+    }
+    timeline_remove(&record->versions, entity);
+    entity_unref(entity);
+}
+
+static void change_interval(Inventory *inventory, Record *record, const Entity *entity,
+                            uint64_t from_ns, uint64_t to_ns)
+{
+    const Entity *changed = entity_with_interval(entity, from_ns, to_ns);
+    put_version(inventory, record, changed);
+    drop_version(inventory, record, entity);
+}
+
+static const Entity *newest_version(const Record *record)
+{
+    size_t n = record->versions.n_holders;
+    return n ? record->versions.holders[n - 1].entity : NULL;
+}
+
+static Record *find_record(const Inventory *inventory, EntityKind kind, const char *uid)
+{
+    Record probe = {.kind = kind, .key = entity_key(kind, uid), .uid = (char *)uid};
+    return g_hash_table_lookup(inventory->records, &probe);
+}
+
+/* Leaves what was before `time_ns`. True if that changed something. */
+static bool end_versions(Inventory *inventory, Record *record, uint64_t time_ns)
+{
+    bool changed = false;
+    const Entity *newest;
+    while ((newest = newest_version(record)) && newest->from_ns >= time_ns) {
+        drop_version(inventory, record, newest);
+        changed = true;
+    }
+    if (newest && (newest->to_ns == 0 || newest->to_ns > time_ns)) {
+        change_interval(inventory, record, newest, newest->from_ns, time_ns);
+        changed = true;
+    }
+    return changed;
+}
+
+/* Many nodes tell of the same service or slice, each with its own clock and some late. Whether
+ * `entity` is such a repetition; what it says of the newest version's interval is taken over. */
+static bool is_repetition(Inventory *inventory, Record *record, const Entity *entity)
+{
+    const Timeline *versions = &record->versions;
+    uint64_t to_ns = entity->to_ns ? entity->to_ns : TIME_OPEN;
+    for (size_t i = versions->n_holders; i-- > 0;) {
+        const Holder *known = &versions->holders[i];
+        bool is_newest = i + 1 == versions->n_holders;
+        bool overlap = entity->from_ns < known->to_ns && known->from_ns < to_ns;
+        bool near_start =
+            known->from_ns <= entity->from_ns || known->from_ns - entity->from_ns <= CLOCK_SLACK_NS;
+        if (!overlap || !(is_newest || near_start) || !entity_same(known->entity, entity))
+            continue;
+        if (is_newest) {
+            uint64_t from_ns =
+                versions->n_holders == 1 ? MIN(known->from_ns, entity->from_ns) : known->from_ns;
+            if (from_ns != known->from_ns || entity->to_ns != known->entity->to_ns) {
+                change_interval(inventory, record, known->entity, from_ns, entity->to_ns);
+                inventory->generation++;
+            }
+        }
+        return true;
+    }
+    return false;
+}
+
+void inventory_add(Inventory *inventory, const Entity *entity)
+{
+    Record *record = find_record(inventory, entity->kind, entity->uid);
+    if (!record) {
+        record = g_new0(Record, 1);
+        record->kind = entity->kind;
+        record->key = entity->key;
+        record->uid = g_strdup(entity->uid);
+        g_hash_table_add(inventory->records, record);
+    } else if (is_repetition(inventory, record, entity)) {
+        return;
+    }
+    entity_ref(entity); /* first: it may be one of the versions that end here */
+    end_versions(inventory, record, entity->from_ns);
+    put_version(inventory, record, entity);
+    inventory->generation++;
+}
+
+void inventory_remove(Inventory *inventory, EntityKind kind, const char *uid, uint64_t at_ns)
+{
+    Record *record = find_record(inventory, kind, uid);
+    if (!record || !end_versions(inventory, record, at_ns))
+        return;
+    if (record->versions.n_holders == 0)
+        g_hash_table_remove(inventory->records, record);
+    inventory->generation++;
+}
+
+int inventory_apply(Inventory *inventory, const Remora__V1__IdentityEvent *event,
+                    const char **ret_error)
+{
+    if (event->synced)
+        return 0;
+    if (!event->entity) {
+        *ret_error = "an identity event without an entity";
+        return -EBADMSG;
+    }
+    Entity *entity = entity_from_proto(event->entity, ret_error);
+    if (!entity)
+        return -EBADMSG;
+    if (event->deleted && entity->to_ns == 0) {
+        *ret_error = "an entity deleted at no known time";
+        entity_unref(entity);
+        return -EBADMSG;
+    }
+    if (event->deleted)
+        inventory_remove(inventory, entity->kind, entity->uid, entity->to_ns);
+    else
+        inventory_add(inventory, entity);
+    entity_unref(entity);
+    return 0;
+}
+
+void inventory_forget(Inventory *inventory, uint64_t before_ns)
+{
+    GHashTableIter iter;
+    gpointer key;
+    g_hash_table_iter_init(&iter, inventory->records);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        Record *record = key;
+        while (record->versions.n_holders > 0 && record->versions.holders[0].to_ns <= before_ns) {
+            drop_version(inventory, record, record->versions.holders[0].entity);
+            inventory->generation++;
+        }
+        if (record->versions.n_holders == 0)
+            g_hash_table_iter_remove(&iter);
+    }
+}
+
+const Entity *inventory_get(const Inventory *inventory, EntityKind kind, const char *uid,
+                            uint64_t time_ns)
+{
+    const Record *record = find_record(inventory, kind, uid);
+    Interval interval = {0, TIME_OPEN};
+    const Holder *version = record ? timeline_at(&record->versions, time_ns, &interval) : NULL;
+    return version ? version->entity : NULL;
+}
+
+void inventory_foreach(const Inventory *inventory, uint64_t time_ns,
+                       void (*callback)(const Entity *entity, void *userdata), void *userdata)
+{
+    GHashTableIter iter;
+    gpointer key;
+    g_hash_table_iter_init(&iter, inventory->records);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        const Record *record = key;
+        Interval interval = {0, TIME_OPEN};
+        const Holder *version = timeline_at(&record->versions, time_ns, &interval);
+        if (time_ns == 0)
+            callback(newest_version(record), userdata);
+        else if (version)
+            callback(version->entity, userdata);
+    }
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The inside of an Inventory, shared by inventory.c (what is known) and inventory-lookup.c (the
+ * questions). */
+#pragma once
+
+#include <glib.h>
+
+#include "k8s-enrich/place-table.h"
+#include "k8s-enrich/timeline.h"
+
+/* The clocks of the API server and of the nodes may differ by this much. */
+#define CLOCK_SLACK_NS (5 * UINT64_C(1000000000))
+
+/* All versions of one uid, oldest first, never two at a time. Owns a reference to each. */
+typedef struct Record {
+    EntityKind kind;
+    uint64_t key;
+    Timeline versions;
+    char *uid;
+} Record;
+
+/* A node or service by name, for those that refer to it so. */
+typedef struct Name {
+    EntityKind kind;
+    char *namespace_name, *name;
+    Timeline versions;
+    unsigned references; /* by versions and by holders */
+} Name;
+
+struct Inventory {
+    GHashTable *records; /* set of Record */
+    GHashTable *names;   /* set of Name */
+    PlaceTable places;
+    uint64_t generation;
+};
