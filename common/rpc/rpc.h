@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* gRPC, as much of it as Remora needs, over the C core (<grpc/grpc.h>). No other file includes gRPC's headers.
+/* gRPC, as much of it as Remora needs, over the C core (<grpc/grpc.h>). No other file includes
+ * gRPC's headers.
  *
- * One thread of the library per server and per client context runs all callbacks of that object; callbacks must not block.
- * Statuses are -errno here and nowhere gRPC's numbers:
- *   0 OK, -ECANCELED CANCELLED, -EINVAL INVALID_ARGUMENT, -ETIMEDOUT DEADLINE_EXCEEDED, -ENOENT NOT_FOUND, -EACCES PERMISSION_DENIED and
- *   UNAUTHENTICATED, -EMSGSIZE RESOURCE_EXHAUSTED, -EPERM FAILED_PRECONDITION, -ENOSYS UNIMPLEMENTED, -ECONNREFUSED UNAVAILABLE, -EIO all others.
- * Endpoints: "HOST:PORT", "[IPv6]:PORT", "unix:/path" (or "unix:///path"), "dns:///name:port". */
+ * One thread of the library per server and per client context runs all callbacks of that object;
+ * callbacks must not block. Statuses are -errno here and nowhere gRPC's numbers: 0 OK, -ECANCELED
+ * CANCELLED, -EINVAL INVALID_ARGUMENT, -ETIMEDOUT DEADLINE_EXCEEDED, -ENOENT NOT_FOUND, -EACCES
+ * PERMISSION_DENIED and UNAUTHENTICATED, -EMSGSIZE RESOURCE_EXHAUSTED, -EPERM FAILED_PRECONDITION,
+ * -ENOSYS UNIMPLEMENTED, -ECONNREFUSED UNAVAILABLE, -EIO all others. Endpoints: "HOST:PORT",
+ * "[IPv6]:PORT", "unix:/path" (or "unix:///path"), "dns:///name:port". */
 #pragma once
 
 #include <glib.h>
@@ -18,14 +20,16 @@
 #define RPC_ERROR (rpc_error_quark())
 GQuark rpc_error_quark(void); /* GError codes are positive errno values */
 
-/* Whether plain (unencrypted) gRPC to this endpoint stays on this machine: loopback addresses, localhost, unix sockets. */
+/* Whether plain (unencrypted) gRPC to this endpoint stays on this machine: loopback addresses,
+ * localhost, unix sockets. */
 bool rpc_endpoint_is_local(const char *endpoint);
 
 /* Bytes with a reference count of somebody else's: handed to the transport without a copy. */
 typedef struct RpcBytes {
     const void *data;
     size_t length;
-    void (*release)(void *owner); /* called once from any thread when the transport needs them no more; NULL: copy now */
+    void (*release)(void *owner); /* called once from any thread when the transport needs them no
+                                     more; NULL: copy now */
     void *owner;
 } RpcBytes;
 
@@ -36,23 +40,24 @@ typedef struct RpcCall RpcCall;
 
 typedef struct RpcMethod {
     const char *path; /* "/remora.v1.Capture/Stream" */
-    /* A call has come. `request` is valid during this function only. Sets the call's handlers (streams) or
-     * answers at once with rpc_call_send() + rpc_call_finish(). */
+    /* A call has come. `request` is valid during this function only. Sets the call's handlers
+     * (streams) or answers at once with rpc_call_send() + rpc_call_finish(). */
     void (*start)(RpcCall *call, const uint8_t *request, size_t length, void *userdata);
 } RpcMethod;
 
 typedef struct RpcCallHandlers {
     /* A message was taken by the transport: the next may be sent. Not called for the first one. */
     void (*ready)(RpcCall *call, void *userdata);
-    /* The call is over (peer went away, finished, server stops); the last callback for this call, always called once.
-     * `call` is invalid afterwards unless a reference is held. */
+    /* The call is over (peer went away, finished, server stops); the last callback for this call,
+     * always called once. `call` is invalid afterwards unless a reference is held. */
     void (*closed)(RpcCall *call, int status, void *userdata);
 } RpcCallHandlers;
 
-/* `insecure`: allow plain gRPC on addresses that are not local; refused with -EPERM else. Methods end with path == NULL.
- * Files of unix sockets are made with mode 0600 and removed at the end; a stale one is replaced, a live one is an error. */
-RpcServer *rpc_server_new(const char *const *endpoints, bool insecure, const RpcMethod *methods, void *userdata,
-                          GError **error);
+/* `insecure`: allow plain gRPC on addresses that are not local; refused with -EPERM else. Methods
+ * end with path == NULL. Files of unix sockets are made with mode 0600 and removed at the end; a
+ * stale one is replaced, a live one is an error. */
+RpcServer *rpc_server_new(const char *const *endpoints, bool insecure, const RpcMethod *methods,
+                          void *userdata, GError **error);
 /* Port that the n-th endpoint got (for "127.0.0.1:0"); 0 for unix sockets. */
 unsigned rpc_server_port(const RpcServer *server, unsigned index);
 /* Cancels all calls, waits for their closed() callbacks, joins the thread. */
@@ -60,43 +65,52 @@ RpcServer *rpc_server_free(RpcServer *server);
 
 RpcCall *rpc_call_ref(RpcCall *call);
 RpcCall *rpc_call_unref(RpcCall *call);
-void rpc_call_set_handlers(RpcCall *call, const RpcCallHandlers *handlers, void *userdata); /* inside start() only */
-const char *rpc_call_peer(const RpcCall *call); /* "ipv4:127.0.0.1:5000", "unix:"; valid as long as the call */
+void rpc_call_set_handlers(RpcCall *call, const RpcCallHandlers *handlers,
+                           void *userdata); /* inside start() only */
+const char *rpc_call_peer(
+    const RpcCall *call); /* "ipv4:127.0.0.1:5000", "unix:"; valid as long as the call */
 
-/* Sends one message made of the given pieces. From any thread. At most one message is under way: -EAGAIN until ready().
- * -EPIPE once the call is over. On any failure the pieces are released too. */
+/* Sends one message made of the given pieces. From any thread. At most one message is under way:
+ * -EAGAIN until ready(). -EPIPE once the call is over. On any failure the pieces are released too.
+ */
 int rpc_call_send(RpcCall *call, const RpcBytes *pieces, size_t n_pieces);
-/* Ends the call with a status after what was sent. From any thread, once; later calls are ignored. `message` may be NULL. */
+/* Ends the call with a status after what was sent. From any thread, once; later calls are ignored.
+ * `message` may be NULL. */
 void rpc_call_finish(RpcCall *call, int status, const char *message);
 
 /* ---- Client ----------------------------------------------------------------------------------*/
 
-typedef struct RpcClient RpcClient; /* a context: completion queue and thread, shared by many channels */
+typedef struct RpcClient
+    RpcClient; /* a context: completion queue and thread, shared by many channels */
 typedef struct RpcChannel RpcChannel;
 typedef struct RpcStream RpcStream;
 
 RpcClient *rpc_client_new(void);
 RpcClient *rpc_client_free(RpcClient *client); /* all channels and streams must be gone */
 
-/* Never blocks: the connection is made by the first call. -EPERM (in error) for plain gRPC to a foreign address unless `insecure`. */
+/* Never blocks: the connection is made by the first call. -EPERM (in error) for plain gRPC to a
+ * foreign address unless `insecure`. */
 RpcChannel *rpc_channel_new(RpcClient *client, const char *endpoint, bool insecure, GError **error);
 RpcChannel *rpc_channel_free(RpcChannel *channel);
 
-/* One request, one answer, blocking, from any thread but the client's own. 0 with *ret (free with g_free), or -errno with error set. */
-int rpc_channel_call(RpcChannel *channel, const char *path, const void *request, size_t length, uint64_t timeout_ns,
-                     uint8_t **ret, size_t *ret_length, GError **error);
+/* One request, one answer, blocking, from any thread but the client's own. 0 with *ret (free with
+ * g_free), or -errno with error set. */
+int rpc_channel_call(RpcChannel *channel, const char *path, const void *request, size_t length,
+                     uint64_t timeout_ns, uint8_t **ret, size_t *ret_length, GError **error);
 
 typedef struct RpcStreamHandlers {
     /* A message, valid during the callback only. No further one comes until rpc_stream_read(). */
     void (*message)(RpcStream *stream, const uint8_t *data, size_t length, void *userdata);
-    /* The stream is over; always called once, last. `text` is the peer's or the transport's message, never NULL. */
+    /* The stream is over; always called once, last. `text` is the peer's or the transport's
+     * message, never NULL. */
     void (*closed)(RpcStream *stream, int status, const char *text, void *userdata);
 } RpcStreamHandlers;
 
-/* Opens a server stream. Fails fast (no wait for a connection) unless the transport has one: reconnecting is the caller's, with its own backoff.
- * The first read is asked for at once. */
-RpcStream *rpc_stream_open(RpcChannel *channel, const char *path, const void *request, size_t length,
-                           const RpcStreamHandlers *handlers, void *userdata);
-void rpc_stream_read(RpcStream *stream);   /* from any thread: ask for the next message; holding back is flow control */
-void rpc_stream_cancel(RpcStream *stream); /* from any thread; closed(-ECANCELED) follows */
+/* Opens a server stream. Fails fast (no wait for a connection) unless the transport has one:
+ * reconnecting is the caller's, with its own backoff. The first read is asked for at once. */
+RpcStream *rpc_stream_open(RpcChannel *channel, const char *path, const void *request,
+                           size_t length, const RpcStreamHandlers *handlers, void *userdata);
+void rpc_stream_read(RpcStream *stream); /* from any thread: ask for the next message; holding back
+                                            is flow control */
+void rpc_stream_cancel(RpcStream *stream);     /* from any thread; closed(-ECANCELED) follows */
 RpcStream *rpc_stream_free(RpcStream *stream); /* only after closed(), also inside it */
