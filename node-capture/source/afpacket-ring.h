@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* One TPACKET_V3 ring: a packet socket in some network namespace that sees all its devices, and the
+ * memory it shares with us. */
+#pragma once
+
+#include <linux/if_packet.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A block that has a packet in it is handed over after this time at the latest. */
+#define RING_RETIRE_MS 20u
+/* A block must hold the largest packet that the kernel builds (64 kB and headers). */
+#define RING_BLOCK_MIN (128u * 1024u)
+#define RING_BLOCK_MAX (1024u * 1024u)
+
+typedef struct Ring {
+    int fd; /* -1: closed */
+    uint8_t *memory;
+    size_t length;
+    uint32_t block_size, block_count;
+    uint32_t next;    /* the block that the kernel fills, or has filled, next for us */
+    uint64_t arrived; /* by ring_read_statistics(): packets that the kernel had for the ring,
+                         dropped ones included */
+    uint64_t dropped; /* of these: no room */
+    uint64_t taken;   /* packets in the blocks released so far */
+} Ring;
+
+#define RING_CLOSED ((Ring){.fd = -1})
+
+/* Opens a ring of `bytes` (a power of two, at least two blocks) inside a network namespace and
+ * starts it. Returns 0 or -errno, and then *ret_message says what could not be done and, for
+ * -EPERM, for want of which capability. The calling thread's own namespace never changes. */
+int ring_open(Ring *ring, int netns_fd, size_t bytes, uint32_t snap_length,
+              const char **ret_message);
+void ring_close(Ring *ring); /* closed already: fine */
+
+/* How much of each packet the kernel copies. -errno. */
+int ring_set_snap_length(Ring *ring, uint32_t snap_length);
+
+/* The oldest block that the kernel is done with, or NULL. Valid until ring_release(). */
+const struct tpacket_block_desc *ring_peek(const Ring *ring);
+void ring_release(Ring *ring);
+bool ring_has_more(const Ring *ring); /* is the block behind that one done as well? */
+
+/* Brings `arrived` and `dropped` up to date. Returns the newly dropped ones. */
+uint64_t ring_read_statistics(Ring *ring);

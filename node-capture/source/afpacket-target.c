@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "node-capture/source/afpacket-target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_ether.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "node-capture/source/epb.h"
+
+/* A pod that makes more devices than this has them told as lost packets: our memory is bounded. */
+#define DEVICES_MAX 1024u
+/* Attempts to find an instant for the cut at which the old ring does not overflow. */
+#define CUT_ATTEMPTS 16
+
+/* One visit: packets on their way from blocks to batches. */
+typedef struct Visit {
+    Target *target;
+    TargetContext *context;
+    Batch *batch;            /* or NULL */
+    uint64_t from_ns, to_ns; /* only packets stamped in between; to_ns is not included */
+    uint64_t inexpressible;  /* packets of devices whose link type we do not know */
+} Visit;
+
+int target_new(uint32_t id, int netns_fd, size_t ring_bytes, const TargetContext *context,
+               Target **ret, const char **ret_message)
+{
+    Ring ring;
+    int error = ring_open(&ring, netns_fd, ring_bytes, context->snap_length, ret_message);
+    if (error)
+        return error;
+    int own_fd = fcntl(netns_fd, F_DUPFD_CLOEXEC, 0);
+    if (own_fd < 0) {
+        error = -errno;
+        *ret_message = "cannot keep the network namespace open";
+        ring_close(&ring);
+        return error;
+    }
+    Target *target = g_new(Target, 1);
+    *target = (Target){
+        .id = id,
+        .netns_fd = own_fd,
+        .ring = ring,
+        .old = RING_CLOSED,
+        .devices = g_array_new(FALSE, FALSE, sizeof(Device)),
+        .served_ns = clock_unix_ns(),
+    };
+    *ret = target;
+    return 0;
+}
+
+Target *target_free(Target *target)
+{
+    if (!target)
+        return NULL;
+    ring_close(&target->ring);
+    ring_close(&target->old);
+    close(target->netns_fd);
+    g_array_unref(target->devices);
+    g_free(target);
+    return NULL;
+}
+
+/* A device that is seen for the first time; tells it if it can be expressed. */
+static const Device *add_device(Visit *visit, const struct sockaddr_ll *address)
+{
+    static const Device too_many = {.link_type = LINKTYPE_UNKNOWN};
+    Target *target = visit->target;
+    if (target->devices->len == DEVICES_MAX)
+        return &too_many;
+    Device device = {
+        .index = address->sll_ifindex,
+        .hatype = address->sll_hatype,
+        .link_type = device_link_type(address->sll_hatype),
+    };
+    if (device.link_type != LINKTYPE_UNKNOWN) {
+        device.id = visit->context->interfaces++;
+        char name[DEVICE_NAME_MAX];
+        device_name(target->ring.fd, device.index, name);
+        const SourceInterface interface = {
+            .id = device.id,
+            .target_id = target->id,
+            .device = name,
+            .link_type = device.link_type,
+            .loopback = device_is_loopback(device.hatype),
+        };
+        visit->context->callbacks.interface(&interface, visit->context->userdata);
+    }
+    target->device = target->devices->len;
+    g_array_append_val(target->devices, device);
+    return &g_array_index(target->devices, Device, target->device);
+}
+
+static inline bool is_device(const Device *device, const struct sockaddr_ll *address)
+{
+    return device->index == address->sll_ifindex && device->hatype == address->sll_hatype;
+}
+
+static const Device *find_device(Visit *visit, const struct sockaddr_ll *address)
+{
+    Target *target = visit->target;
+    const Device *devices = (const Device *)target->devices->data;
+    if (G_LIKELY(target->device < target->devices->len &&
+                 is_device(&devices[target->device], address)))
+        return &devices[target->device];
+    for (guint i = 0; i < target->devices->len; i++)
+        if (is_device(&devices[i], address)) {
+            target->device = i;
+            return &devices[i];
+        }
+    return add_device(visit, address);
+}
+
+static void flush(Visit *visit)
+{
+    Batch *batch = visit->batch;
+    if (!batch)
+        return;
+    visit->batch = NULL;
+    visit->target->stats.packets += batch->count;
+    visit->target->stats.bytes += batch->bytes;
+    visit->context->callbacks.packets(visit->target->id, batch, visit->context->userdata);
+    batch_unref(batch);
+}
+
+/* Room for one more packet of at most `room` bytes encoded; `ahead`: bytes of ring that are ready,
+ * this packet's included, of which no more bytes of blocks can come (a ring's header is longer than
+ * that of a block). */
+static inline uint8_t *reserve(Visit *visit, uint32_t room, size_t ahead)
+{
+    Batch *batch = visit->batch;
+    if (G_UNLIKELY(!batch || batch->capacity - batch->length < room)) {
+        flush(visit);
+        batch = visit->batch = batch_new(MAX(room, MIN(ahead, BATCH_BYTES)));
+    }
+    return batch->data + batch->length;
+}
+
+/* The tag that the kernel took out of the frame, if the frame is long enough to have it back. */
+static inline void restore_vlan(const struct tpacket3_hdr *header, const Device *device,
+                                EpbPacket *packet)
+{
+    if (G_LIKELY(!(header->tp_status & TP_STATUS_VLAN_VALID)) ||
+        packet->captured_length < EPB_VLAN_OFFSET || device->link_type != LINKTYPE_ETHERNET)
+        return;
+    packet->has_vlan = true;
+    packet->vlan_tci = (uint16_t)header->hv1.tp_vlan_tci;
+    packet->vlan_tpid =
+        header->tp_status & TP_STATUS_VLAN_TPID_VALID ? header->hv1.tp_vlan_tpid : ETH_P_8021Q;
+}
+
+/* To `length` bytes, the tag included; a frame cut within its addresses or its tag goes without the
+ * tag. */
+static void shorten(EpbPacket *packet, uint32_t length)
+{
+    if (packet->has_vlan && length < EPB_VLAN_OFFSET + EPB_VLAN_LENGTH)
+        packet->has_vlan = false;
+    else if (packet->has_vlan)
+        length -= EPB_VLAN_LENGTH;
+    packet->captured_length = MIN(packet->captured_length, length);
+}
+
+static inline void take_packet(Visit *visit, const struct tpacket3_hdr *header, size_t ahead)
+{
+    uint64_t time_ns = (uint64_t)header->tp_sec * 1000000000u + header->tp_nsec;
+    if (G_UNLIKELY(time_ns < visit->from_ns || time_ns >= visit->to_ns))
+        return;
+    const uint8_t *start = (const uint8_t *)header;
+    const struct sockaddr_ll *address =
+        (const struct sockaddr_ll *)(start + TPACKET_ALIGN(sizeof *header));
+    const Device *device = find_device(visit, address);
+    if (G_UNLIKELY(device->link_type == LINKTYPE_UNKNOWN)) {
+        visit->inexpressible++;
+        return;
+    }
+    EpbPacket packet = {
+        .interface_id = device->id,
+        .time_ns = time_ns,
+        .captured_length = header->tp_snaplen,
+        .original_length = header->tp_len,
+        .flags = address->sll_pkttype == PACKET_OUTGOING ? PCAPNG_DIRECTION_OUTBOUND
+                                                         : PCAPNG_DIRECTION_INBOUND,
+        .data = start + header->tp_mac,
+    };
+    restore_vlan(header, device, &packet);
+    uint32_t tag = packet.has_vlan ? EPB_VLAN_LENGTH : 0;
+    if (G_UNLIKELY(packet.captured_length + tag > visit->context->snap_length))
+        shorten(&packet, visit->context->snap_length);
+
+    uint8_t *out = reserve(visit, epb_room(packet.captured_length), ahead);
+    Batch *batch = visit->batch;
+    batch->length += epb_write(out, &packet);
+    batch->count++;
+    batch->bytes += packet.captured_length + (packet.has_vlan ? EPB_VLAN_LENGTH : 0);
+    batch->first_ns = MIN(batch->first_ns, time_ns);
+    batch->last_ns = MAX(batch->last_ns, time_ns);
+}
+
+/* Up to one whole round. Returns the number of blocks. */
+static uint32_t take_ready(Visit *visit, Ring *ring, uint64_t from_ns, uint64_t to_ns)
+{
+    visit->from_ns = from_ns;
+    visit->to_ns = to_ns;
+    uint32_t blocks = 0;
+    const struct tpacket_block_desc *block;
+    while (blocks < ring->block_count && (block = ring_peek(ring))) {
+        size_t more = ring_has_more(ring) ? BATCH_BYTES : 0;
+        size_t offset = block->hdr.bh1.offset_to_first_pkt;
+        for (uint32_t left = block->hdr.bh1.num_pkts; left; left--) {
+            const struct tpacket3_hdr *header =
+                (const struct tpacket3_hdr *)((const uint8_t *)block + offset);
+            take_packet(visit, header, block->hdr.bh1.blk_len - offset + more);
+            offset += header->tp_next_offset;
+        }
+        ring_release(ring);
+        blocks++;
+    }
+    return blocks;
+}
+
+static void tell_lost(Target *target, TargetContext *context, uint64_t packets, uint64_t to_ns,
+                      bool unknown)
+{
+    if (!packets && !unknown)
+        return;
+    target->stats.lost += packets;
+    /* It began after the visit before: that one found room. */
+    uint64_t from_ns = MIN(target->served_ns, to_ns);
+    context->callbacks.lost(target->id, packets, from_ns, to_ns, unknown, context->userdata);
+}
+
+bool target_serve(Target *target, TargetContext *context)
+{
+    uint64_t now_ns = clock_unix_ns();
+    Visit visit = {.target = target, .context = context};
+    if (target_is_growing(target))
+        take_ready(&visit, &target->old, 0, target->cut_ns);
+    uint32_t blocks = take_ready(&visit, &target->ring, target->cut_ns, UINT64_MAX);
+    flush(&visit);
+
+    /* A packet is dropped when all blocks wait for us, and these are taken in the rest of this
+     * visit or in the next: one of the two takes half the ring or more. So the counter need not be
+     * read after any other. */
+    bool busy = blocks * 2 >= target->ring.block_count;
+    uint64_t dropped = busy ? ring_read_statistics(&target->ring) : 0;
+    tell_lost(target, context, dropped + visit.inexpressible, clock_unix_ns(), false);
+    target->served_ns = now_ns;
+    return busy;
+}
+
+void target_finish(Target *target, TargetContext *context)
+{
+    target_serve(target, context);
+    uint64_t lost = ring_read_statistics(&target->ring);
+    lost += target->ring.arrived - target->ring.dropped - target->ring.taken;
+    tell_lost(target, context, lost, clock_unix_ns(), target_is_growing(target));
+}
+
+static void discard_ready(Ring *ring)
+{
+    for (uint32_t i = 0; i < ring->block_count && ring_peek(ring); i++)
+        ring_release(ring);
+}
+
+/* Both rings see all packets, with the same stamps. What is stamped before the cut is taken from
+ * the old one, the rest from the new one. So the old one must not overflow before the cut, nor the
+ * new one after it, without being noticed: both are emptied first, and the old one's counter is
+ * read on either side of the cut. */
+static uint64_t cut(Target *target, TargetContext *context, Ring *larger, uint64_t *ret_dropped)
+{
+    Visit visit = {.target = target, .context = context};
+    uint64_t cut_ns = 0, dropped = 0, late = 1;
+    for (int i = 0; i < CUT_ATTEMPTS && late; i++) {
+        take_ready(&visit, &target->ring, 0, UINT64_MAX);
+        discard_ready(larger);
+        dropped += ring_read_statistics(&target->ring);
+        ring_read_statistics(larger);
+        cut_ns = clock_unix_ns();
+        late = ring_read_statistics(&target->ring);
+        dropped += late;
+    }
+    flush(&visit);
+    *ret_dropped = dropped + visit.inexpressible;
+    return cut_ns;
+}
+
+int target_grow(Target *target, size_t ring_bytes, TargetContext *context)
+{
+    Ring larger;
+    const char *message;
+    int error = ring_open(&larger, target->netns_fd, ring_bytes, context->snap_length, &message);
+    if (error)
+        return error;
+    uint64_t dropped;
+    target->cut_ns = cut(target, context, &larger, &dropped);
+    target->old = target->ring;
+    target->ring = larger;
+    target->switched_monotonic_ns = clock_monotonic_ns();
+    tell_lost(target, context, dropped, target->cut_ns, false);
+    return 0;
+}
+
+void target_grown(Target *target)
+{
+    ring_close(&target->old);
+    target->cut_ns = 0;
+}
