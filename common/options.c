@@ -138,13 +138,14 @@ static bool take_long(CommandLine *line, const char *argument, GError **error)
 /* "-v", "-s64", or several flags together: "-vq". */
 static bool take_short(CommandLine *line, const char *argument, GError **error)
 {
-    for (const char *at = argument + 1; *at; at++) {
+    /* A long name with one dash too few would else be a short option with an odd value. */
+    const char *name = argument + 1;
+    if (name[1] && find_long(line->table, name, strcspn(name, "=")))
+        return fail_unknown(line->table, name, argument, error);
+    for (const char *at = name; *at; at++) {
         const Option *option = find_short(line->table, *at);
-        if (!option) {
-            /* A long name with one dash too few is the likeliest slip. */
-            return fail_unknown(line->table, at == argument + 1 ? argument + 1 : "", argument,
-                                error);
-        }
+        if (!option)
+            return fail_unknown(line->table, name, argument, error);
         bool is_flag = option->kind == OPTION_FLAG;
         if (!take_value(line, option, is_flag || !at[1] ? NULL : at + 1,
                         g_strdup_printf("-%c", *at), error))
@@ -203,9 +204,9 @@ static bool check_config(const OptionTable *table, GKeyFile *config, const char 
             continue;
         g_autofree char *given = option_quote(*key);
         const char *meant = suggest(table, *key);
-        g_set_error(error, OPTION_ERROR, OPTION_ERROR_UNKNOWN, "%s: unknown key %s, %s%s", path,
+        g_set_error(error, OPTION_ERROR, OPTION_ERROR_UNKNOWN, "%s: unknown key %s, %s%s%s", path,
                     given, meant ? "did you mean " : "expected the long name of an option",
-                    meant ? meant : "");
+                    meant ? meant : "", meant ? "?" : "");
         return false;
     }
     return true;
