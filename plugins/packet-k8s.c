@@ -58,9 +58,9 @@ static const value_string type_names[] = {
 };
 
 typedef struct Option {
-    const uint8_t *bytes; /* NULL: the packet has none of ours */
+    bool found;
+    const uint8_t *bytes;
     size_t length;
-    int error; /* of identity_reader_init() */
     uint8_t flags;
 } Option;
 
@@ -70,13 +70,12 @@ static ws_bool keep_identity_option(wtap_block_t block _U_, unsigned id, wtap_op
 {
     Option *ret = userdata;
     IdentityReader reader = {0};
-    Option option;
+    Option option = {.found = true};
 
     if (id != OPT_CUSTOM_BIN_COPY ||
         ws_custom_binary(value, &option.bytes, &option.length) != IDENTITY_ENTERPRISE)
         return true;
-    option.error = identity_reader_init(&reader, option.bytes, option.length);
-    if (option.error == -ENOMSG)
+    if (identity_reader_init(&reader, option.bytes, option.length) == -ENOMSG)
         return true;
     option.flags = reader.flags;
     *ret = option;
@@ -307,7 +306,7 @@ static int dissect_k8s(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, void
     if (pinfo->rec->rec_type != REC_TYPE_PACKET || !pinfo->rec->block)
         return 0;
     wtap_block_foreach_option(pinfo->rec->block, keep_identity_option, &option);
-    if (!option.bytes)
+    if (!option.found)
         return 0;
     if ((option.flags & IDENTITY_FLAG_ATTRIBUTES) && !PINFO_FD_VISITED(pinfo))
         k8s_entities_learn(pinfo->num, option.bytes, option.length);
@@ -385,5 +384,7 @@ void proto_register_k8s(void)
 void proto_reg_handoff_k8s(void)
 {
     register_postdissector(create_dissector_handle(dissect_k8s, proto_k8s));
-    expert_tap = find_tap_id("expert");
+    /* Wireshark registers this one only when a file is opened, and under a name there is but one.
+     */
+    expert_tap = register_tap("expert");
 }
