@@ -264,7 +264,7 @@ static gint compare_names(gconstpointer a, gconstpointer b)
 
 static GPtrArray *collect_names(const RemoradumpOptions *options, GPtrArray *answers, bool pods)
 {
-    g_autoptr(GHashTable) set = g_hash_table_new(g_str_hash, g_str_equal);
+    g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     Names names = {.options = options, .pods = pods, .set = set};
     each_target(answers, add_name, &names);
     GPtrArray *list = g_ptr_array_new_with_free_func(g_free);

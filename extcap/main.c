@@ -150,8 +150,12 @@ static int run(int argc, char **argv, Control *control)
 int main(int argc, char **argv)
 {
     log_set_program("remoradump");
+    /* What a write cannot do is told by its error. */
 #ifdef SIGPIPE
     signal(SIGPIPE, SIG_IGN);
+#endif
+#ifdef SIGXFSZ
+    signal(SIGXFSZ, SIG_IGN);
 #endif
     /* Before anything else: Wireshark waits for somebody to open its pipe. */
     Control *control = control_open(remoradump_argument(argc, argv, "--extcap-control-in"),
