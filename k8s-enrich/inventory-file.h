@@ -3,7 +3,11 @@
  * or single objects. Several documents in one file are accepted. Owner of a pod: a ReplicaSet's
  * Deployment through pod-template-hash, a Job's CronJob through its name's suffix (a number of
  * minutes), a mirror pod's Node; else the controller itself. ReplicaSets and Jobs in the file are
- * used if there. */
+ * used if there.
+ *
+ * A pod is valid from the second in which its node took it up (status.startTime), or else was
+ * created, to the one in which its last container finished (phase Succeeded or Failed); a finished
+ * pod of which no end is known holds no address. Of init containers only sidecars are named. */
 #pragma once
 
 #include <glib.h>
@@ -25,9 +29,10 @@ typedef struct InventoryFile {
                             reason */
 } InventoryFile;
 
-/* NULL with error naming file, line and column for broken JSON, or the object's index and name for
- * a List that is none. A single malformed object is left out with a warning: the others count.
- * Objects without creationTimestamp are valid from 0 on. */
+/* NULL with error naming file, line and column for broken JSON, or the document's number and name
+ * for a List that is none, or for a file over 1 GiB. A single malformed object is left out with a
+ * warning: the others count; kinds that name no packets are ignored. Objects without
+ * creationTimestamp are valid from 0 on. `path` may be a pipe; `name` stands for it in messages. */
 InventoryFile *inventory_file_read(const char *path, GError **error);
 InventoryFile *inventory_file_parse(const char *text, size_t length, const char *name,
                                     GError **error);

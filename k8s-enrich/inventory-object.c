@@ -236,6 +236,9 @@ static void read_pod(Draft *draft, const json_t *object, const OwnerTable *owner
     const json_t *status = member_object(object, "", "status", problem);
     draft->entity.node = member_text(spec, "spec", "nodeName", problem);
     draft->entity.host_network = member_true(spec, "spec", "hostNetwork", problem);
+    /* A pod may wait for a node long after it was created; until then its later address is another's. */
+    draft->entity.from_ns =
+        MAX(draft->entity.from_ns, member_time(status, "status", "startTime", problem));
     draft->owner = owner_of_pod(owners, object, problem);
     draft->entity.owner_kind = draft->owner.kind;
     draft->entity.owner_name = draft->owner.name;
