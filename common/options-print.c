@@ -279,13 +279,14 @@ static void print_extcap_option(const Option *option, unsigned number, FILE *out
     }
     print_element(out, "group", option->group);
     fputc('\n', out);
-    if (option->reload) /* until the list is loaded */
+    if (option->reload) { /* until the list is loaded */
         print_extcap_value(out, number, option->fallback ? option->fallback : "",
                            option->fallback ? option->fallback : "(all)", true);
-    else if (option->kind == OPTION_CHOICE)
-        for (const char *const *choice = option->choices; *choice; choice++)
-            print_extcap_value(out, number, *choice, *choice,
-                               option->fallback && !strcmp(*choice, option->fallback));
+        return;
+    }
+    for (const char *const *choice = option->choices; choice && *choice; choice++)
+        print_extcap_value(out, number, *choice, *choice,
+                           option->fallback && !strcmp(*choice, option->fallback));
 }
 
 void options_print_extcap(const OptionTable *table, FILE *out)

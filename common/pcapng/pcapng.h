@@ -126,7 +126,9 @@ PcapngReader *pcapng_reader_free(PcapngReader *reader); /* NULL is fine; returns
 
 /* The next block at the head of `bytes`. Returns 1 and sets *ret; the caller then advances by
  * ret->length. Returns 0 when more bytes are needed (*ret_needed: how many the block takes in all,
- * at least). The reader remembers sections and interfaces; it never keeps the bytes. */
+ * at least). Packets name an interface that exists, their data lies in the block, and all options
+ * of the block can be walked. A section has 65536 interfaces at most. The reader never keeps the
+ * bytes. */
 int pcapng_reader_next(PcapngReader *reader, const uint8_t *bytes, size_t length, PcapngBlock *ret,
                        size_t *ret_needed);
 
@@ -142,14 +144,15 @@ const PcapngInterface *pcapng_reader_interface(const PcapngReader *reader, uint3
 /* Walks options: set *cursor to block->options, call until 0. Returns 1 with *ret, 0 at the end,
  * -EBADMSG. */
 int pcapng_option_next(const PcapngBlock *block, const uint8_t **cursor, PcapngOption *ret);
-/* An integer option's value in host order, whatever the section's byte order. -EBADMSG if its
+/* A numeric option's value in host order, whatever the section's byte order. -EBADMSG if its
  * length differs. */
 int pcapng_option_u32(const PcapngBlock *block, const PcapngOption *option, uint32_t *ret);
 int pcapng_option_u64(const PcapngBlock *block, const PcapngOption *option, uint64_t *ret);
 
 /* The fast way for blocks that we made ourselves (little endian EPBs, nanoseconds): checks every
- * length of the first block in `bytes` and fills the packet, without a reader. Returns the block's
- * length, or -EBADMSG. */
+ * length of the first block in `bytes` and fills the packet, without a reader. Options must end
+ * with opt_endofopt and are PCAPNG_OPTIONS_MAX bytes at most. Returns the block's length, or
+ * -EBADMSG. */
 int pcapng_packet_parse(const uint8_t *bytes, size_t length, PcapngPacket *ret,
                         const uint8_t **ret_options, uint32_t *ret_options_length);
 

@@ -3,6 +3,7 @@
 #include <glib.h>
 #include <string.h>
 
+#include "common/pcapng/pcapng.h"
 #include "k8s-enrich/identity-option.h"
 #include "k8s-enrich/inventory.h"
 
@@ -12,16 +13,22 @@ G_STATIC_ASSERT((int)IDENTITY_PEER_SERVICE == (int)PEER_SERVICE);
 G_STATIC_ASSERT((int)IDENTITY_PEER_NODE == (int)PEER_NODE);
 G_STATIC_ASSERT((int)IDENTITY_PEER_EXTERNAL == (int)PEER_EXTERNAL);
 
-/* The bytes of the hex dump that follows "<!-- NAME -->" in the documentation: "0000  52 4d ...
- * text". */
-static GByteArray *read_dump(const char *name)
+static char *read_documentation(void)
 {
     g_autofree char *path =
         g_build_filename(g_test_get_dir(G_TEST_DIST), "../../docs/pcapng-identity.md", NULL);
-    g_autofree char *text = NULL;
+    char *text = NULL;
     g_autoptr(GError) error = NULL;
     if (!g_file_get_contents(path, &text, NULL, &error))
         g_error("%s", error->message);
+    return text;
+}
+
+/* The bytes of the hex dump behind "<!-- NAME -->" in the documentation: "0000  52 4d ...  text".
+ */
+static GByteArray *read_dump(const char *name)
+{
+    g_autofree char *text = read_documentation();
     g_autofree char *mark = g_strdup_printf("<!-- %s -->\n```\n", name);
     char *start = strstr(text, mark);
     g_assert_nonnull(start);
@@ -61,6 +68,24 @@ static void test_documented_core(void)
     g_assert_false(writer.overflow);
     g_autoptr(GByteArray) expected = read_dump("core");
     g_assert_cmpmem(memory, writer.length, expected->data, expected->len);
+}
+
+/* The option as it stands in a little endian file: header and enterprise number in front. */
+static void test_documented_option(void)
+{
+    g_autoptr(GByteArray) core = read_dump("core");
+    uint8_t memory[256];
+    PcapngBuilder builder;
+    pcapng_builder_init(&builder, memory, sizeof memory);
+    pcapng_build_packet(&builder, 0, 0, NULL, 0, 0);
+    pcapng_build_option_custom(&builder, PCAPNG_OPT_CUSTOM_BINARY, IDENTITY_ENTERPRISE, core->data,
+                               core->len);
+    g_assert_cmpint(pcapng_build_end(&builder), >, 0);
+    g_autoptr(GString) front = g_string_new("`");
+    for (size_t i = 0; i < 8; i++)
+        g_string_append_printf(front, "%02x%s", memory[PCAPNG_EPB_FIXED + i], i < 7 ? " " : "`");
+    g_autofree char *text = read_documentation();
+    g_assert_nonnull(strstr(text, front->str));
 }
 
 static void test_documented_attributes(void)
@@ -211,6 +236,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/identity/documented-core", test_documented_core);
+    g_test_add_func("/identity/documented-option", test_documented_option);
     g_test_add_func("/identity/documented-attributes", test_documented_attributes);
     g_test_add_func("/identity/read-back", test_read_back);
     g_test_add_func("/identity/overflow", test_overflow);
