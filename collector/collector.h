@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Many nodes' streams -> one pcapng stream: connect and reconnect, merge by watermark, one vantage per connection,
- * names on both ends. Losses are told. The caller gives a sink; everything else happens on the collector's own thread.
+/* Many nodes' streams -> one pcapng stream: connect and reconnect, merge by watermark, one vantage
+ * per connection, names on both ends. Losses are told. The caller gives a sink; everything else
+ * happens on the collector's own thread.
  *
  * The parts beneath (merge.h, vantage.h, annotate.h) are pure: bytes and times in, bytes out. */
 #pragma once
@@ -12,31 +13,44 @@
 
 #include "k8s-enrich/inventory.h"
 
+#define COLLECTOR_ERROR (collector_error_quark())
+GQuark collector_error_quark(void);
+enum {
+    COLLECTOR_ERROR_CONFIG,
+    COLLECTOR_ERROR_CONNECT, /* no node could be reached, or none is left that would come back */
+    COLLECTOR_ERROR_WRITE,
+    COLLECTOR_ERROR_PROTOCOL,
+    COLLECTOR_ERROR_FORMAT, /* a file is torn or is none of the expected form */
+};
+
 typedef enum CollectorVantage { COLLECTOR_VANTAGE_ONE, COLLECTOR_VANTAGE_ALL } CollectorVantage;
 
 typedef struct CollectorConfig {
-    char **endpoints;      /* NULL-terminated; see common/rpc/rpc.h for the forms */
-    bool insecure;         /* allow plain gRPC to addresses that are not local */
-    char **namespaces;     /* may be NULL; as TargetSelector */
+    char **endpoints;  /* NULL-terminated; see common/rpc/rpc.h for the forms */
+    bool insecure;     /* allow plain gRPC to addresses that are not local */
+    char **namespaces; /* may be NULL; as TargetSelector */
     char **pods;
     char *label_selector;
-    char *filter;          /* libpcap syntax, or NULL */
-    uint32_t snap_length;  /* 0: server's */
+    char *filter;         /* libpcap syntax, or NULL */
+    uint32_t snap_length; /* 0: server's */
     CollectorVantage vantage;
     bool comments;         /* also a readable comment on every packet */
     const char *client;    /* "remoradump 0.1.0" */
     const char *cluster;   /* overrides the name that nodes tell; or NULL */
     uint64_t max_wait_ns;  /* how long a silent node may hold back the others; 0: 1 s */
-    uint64_t memory_limit; /* bytes of packets held at most; 0: 256 MiB; beyond: flow control, then oldest dropped and told */
-    uint64_t connect_timeout_ns; /* 0: 5 s: how long collector_run() tries for a first node before it gives up */
-    const Inventory *inventory;  /* further knowledge (a file), or NULL; not changed, outlives the collector */
+    uint64_t memory_limit; /* bytes of packets held at most; 0: 256 MiB; beyond: flow control, then
+                              the oldest go out before their turn */
+    uint64_t connect_timeout_ns; /* 0: 5 s: how long collector_run() tries for a first node before
+                                    it gives up */
+    const Inventory
+        *inventory; /* further knowledge (a file), or NULL; not changed, outlives the collector */
 } CollectorConfig;
 
 typedef enum CollectorNoteLevel { COLLECTOR_INFO, COLLECTOR_WARNING } CollectorNoteLevel;
 
 typedef struct CollectorSink {
-    /* pcapng bytes, whole blocks only; the first call has the section header. May block: that is the flow control.
-     * Returns 0, or -errno to stop (EPIPE: the reader is gone). */
+    /* pcapng bytes, whole blocks only; the first call has the section header. May block: that is
+     * the flow control. Returns 0, or -errno to stop (EPIPE: the reader is gone). */
     int (*write)(const uint8_t *bytes, size_t length, void *userdata);
     /* A sentence for a person: node connected, lost, packets lost. */
     void (*note)(CollectorNoteLevel level, const char *text, void *userdata);
@@ -44,31 +58,38 @@ typedef struct CollectorSink {
 
 typedef struct CollectorStats {
     uint64_t packets_received, packets_written, bytes_written;
-    uint64_t other_vantage;       /* left out: seen at another vantage point */
-    uint64_t late;                /* came after their watermark; written out of order */
+    uint64_t other_vantage; /* left out: seen at another vantage point */
+    uint64_t late;          /* came after their watermark; written out of order */
     uint64_t lost_ring, lost_queue, lost_collector, lost_invalid; /* told lost, by stage */
-    uint64_t gaps;                /* times a node was away */
-    uint64_t unnamed;             /* packets with an end of which nothing is known */
+    uint64_t gaps;                                                /* times a node was away */
+    uint64_t unnamed; /* packets with an end of which nothing is known */
     unsigned nodes, nodes_connected;
 } CollectorStats;
 
 typedef struct Collector Collector;
 
 /* Checks the configuration (endpoints, filter is left to the nodes). */
-Collector *collector_new(const CollectorConfig *config, const CollectorSink *sink, void *userdata, GError **error);
-/* Runs until collector_stop(), a write error or, at the start, no node at all could be reached. true if stopped by
- * collector_stop() or EPIPE. On false the error says which endpoint, why and what to do. Flushes, writes interface statistics. */
+Collector *collector_new(const CollectorConfig *config, const CollectorSink *sink, void *userdata,
+                         GError **error);
+/* Runs until collector_stop(), a write error or, at the start, no node at all could be reached.
+ * true if stopped by collector_stop() or EPIPE. On false the error says which endpoint, why and
+ * what to do. Flushes, writes interface statistics. */
 bool collector_run(Collector *collector, GError **error);
 void collector_stop(Collector *collector); /* from any thread and from signal handlers */
 void collector_stats(const Collector *collector, CollectorStats *ret); /* from any thread */
 Collector *collector_free(Collector *collector);
 
-/* Asks one endpoint; for lists in the dialog. The caller frees with the protobuf-c function for the type. */
-Remora__V1__ListTargetsResponse *collector_list_targets(const char *endpoint, bool insecure, uint64_t timeout_ns, GError **error);
-Remora__V1__GetStatusResponse *collector_get_status(const char *endpoint, bool insecure, uint64_t timeout_ns, GError **error);
+/* Asks one endpoint; for lists in the dialog. The caller frees with the protobuf-c function for the
+ * type. */
+Remora__V1__ListTargetsResponse *collector_list_targets(const char *endpoint, bool insecure,
+                                                        uint64_t timeout_ns, GError **error);
+Remora__V1__GetStatusResponse *collector_get_status(const char *endpoint, bool insecure,
+                                                    uint64_t timeout_ns, GError **error);
 
-/* Names the packets of any pcap or pcapng file from elsewhere. Blocks that are not packets are copied as they are. Reads and writes files or
- * "-"; the output is always pcapng. The capture point is not known: both ends are looked up. On a torn input everything before the tear
- * is written, and the error names the offset. */
-bool collector_annotate_file(const char *in_path, const char *out_path, const Inventory *inventory, const char *cluster,
-                             bool comments, uint64_t *ret_packets, uint64_t *ret_named, GError **error);
+/* Names the packets of any pcap or pcapng file from elsewhere. Blocks that are not packets are
+ * copied as they are. Reads and writes files or
+ * "-"; the output is always pcapng. The capture point is not known: both ends are looked up. On a
+ * torn input everything before the tear is written, and the error names the offset. */
+bool collector_annotate_file(const char *in_path, const char *out_path, const Inventory *inventory,
+                             const char *cluster, bool comments, uint64_t *ret_packets,
+                             uint64_t *ret_named, GError **error);

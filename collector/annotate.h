@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Names for packets: the pcapng options that say who is at both ends
+ * (k8s-enrich/identity-option.h).
+ *
+ * The end at which a packet was captured is known exactly, by the capturing pod's uid and the
+ * direction; the other end is looked up by address, port and the packet's time. Answers are kept,
+ * encoded, for as long as they hold: the usual packet costs a hash. No I/O, no clock. One thread,
+ * the inventory's. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "collector/capture-point.h"
+#include "collector/packet.h"
+#include "k8s-enrich/inventory.h"
+
+#define ANNOTATE_OPTIONS_MAX \
+    3584u /* encoded options of one packet; leaves room for those that it has */
+#define ANNOTATE_ATTRIBUTES_NS \
+    (60u * 1000000000ull) /* uid, labels, ... of an entity are repeated after so long */
+
+typedef struct Annotator Annotator;
+
+typedef struct AnnotateRequest {
+    const CapturePoint *point; /* NULL: not known where it was captured */
+    const PacketInfo *info;
+    unsigned direction; /* PCAPNG_DIRECTION_*, 0: unknown */
+    uint64_t time_ns;
+    const Entity *service; /* through which the connection was made, where known; else NULL: found
+                              by its endpoints */
+    bool service_is_src;
+} AnnotateRequest;
+
+typedef struct Annotation {
+    const uint8_t *options; /* whole encoded options, little endian; valid until the next call */
+    size_t length;          /* 0: nothing is known */
+    bool unnamed;           /* an IP packet with an end of which nothing is known */
+} Annotation;
+
+/* `cluster` is written where the capture point names none; may be NULL. The inventory is borrowed.
+ */
+Annotator *annotator_new(const Inventory *inventory, const char *cluster, bool comments);
+Annotator *annotator_free(Annotator *annotator);
+void annotate(Annotator *annotator, const AnnotateRequest *request, Annotation *ret);

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A place where packets are captured: one network device of one pod. What the Interface message
+ * says, kept. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct CapturePoint {
+    uint32_t id;         /* unique in a collector, from 1 on */
+    const char *cluster; /* "" where unknown, as the others */
+    const char *node;
+    const char *device;
+    const char *target_uid; /* of the pod */
+    uint16_t link_type;
+    bool loopback;   /* both ends of its packets are the pod itself */
+    bool alive;      /* its node's stream is up */
+    uint32_t output; /* interface in the file */
+} CapturePoint;

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Life and loop of the collector, and the way of a packet through its parts. One thread does all of
+ * it; the threads of common/rpc only put events into a queue. */
+#include "collector/collector.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "collector/collector-private.h"
+#include "common/clock.h"
+#include "common/pcapng/pcapng.h"
+
+#define DEFAULT_MAX_WAIT_NS        (1000u * 1000000u)
+#define DEFAULT_MEMORY_LIMIT       (256u * 1024u * 1024u)
+#define DEFAULT_CONNECT_TIMEOUT_NS (5u * 1000000000ull)
+#define TICK_US                    20000 /* the loop turns at least so often: for the sake of what only waits */
+#define EVENTS_PER_TURN            256
+#define NAMES_KEPT_NS              (600u * 1000000000ull) /* of what is gone, behind the newest packet */
+#define FORGET_INTERVAL_NS         (60u * 1000000000ull)
+
+GQuark collector_error_quark(void)
+{
+    return g_quark_from_static_string("remora-collector-error");
+}
+
+/* ---- Life ------------------------------------------------------------------------------------*/
+
+static GBytes *encode_request(const CollectorConfig *config)
+{
+    char *none = NULL;
+    char **namespaces = config->namespaces ? config->namespaces : &none;
+    char **pods = config->pods ? config->pods : &none;
+    Remora__V1__TargetSelector targets = REMORA__V1__TARGET_SELECTOR__INIT;
+    targets.namespaces = namespaces;
+    targets.n_namespaces = g_strv_length(namespaces);
+    targets.pods = pods;
+    targets.n_pods = g_strv_length(pods);
+    targets.label_selector = config->label_selector ? config->label_selector : (char *)"";
+    Remora__V1__StreamRequest request = REMORA__V1__STREAM_REQUEST__INIT;
+    request.protocol_version = REMORA_PROTOCOL_VERSION;
+    request.targets = &targets;
+    request.snap_length = config->snap_length;
+    request.filter = config->filter ? config->filter : (char *)"";
+    request.client = (char *)(config->client ? config->client : "");
+    size_t length = remora__v1__stream_request__get_packed_size(&request);
+    uint8_t *bytes = g_malloc(length + 1);
+    remora__v1__stream_request__pack(&request, bytes);
+    return g_bytes_new_take(bytes, length);
+}
+
+static void point_free(gpointer data)
+{
+    CapturePoint *point = data;
+    g_free((char *)point->cluster);
+    g_free((char *)point->node);
+    g_free((char *)point->device);
+    g_free((char *)point->target_uid);
+    g_free(point);
+}
+
+static void add_known_entity(const Entity *entity, void *userdata)
+{
+    inventory_add(userdata, entity);
+}
+
+static bool add_nodes(Collector *collector, const CollectorConfig *config, GError **error)
+{
+    g_autoptr(GBytes) request = encode_request(config);
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+    for (char **endpoint = config->endpoints; *endpoint; endpoint++) {
+        if (!g_hash_table_add(seen, *endpoint)) /* twice the same would be every packet twice */
+            continue;
+        NodeStream *node = node_stream_new(collector->client, *endpoint, config->insecure, request,
+                                           collector->nodes->len, collector->events, error);
+        if (!node)
+            return false;
+        g_ptr_array_add(collector->nodes, node);
+    }
+    return true;
+}
+
+Collector *collector_new(const CollectorConfig *config, const CollectorSink *sink, void *userdata,
+                         GError **error)
+{
+    if (!config->endpoints || !config->endpoints[0]) {
+        g_set_error_literal(error, COLLECTOR_ERROR, COLLECTOR_ERROR_CONFIG,
+                            "No endpoint is given: name at least one remora-node as HOST:PORT");
+        return NULL;
+    }
+    Collector *collector = g_new0(Collector, 1);
+    collector->sink = *sink;
+    collector->userdata = userdata;
+    collector->vantage_mode = config->vantage;
+    collector->cluster = config->cluster && *config->cluster ? g_strdup(config->cluster) : NULL;
+    collector->comments = config->comments;
+    collector->max_wait_ns = config->max_wait_ns ? config->max_wait_ns : DEFAULT_MAX_WAIT_NS;
+    collector->memory_limit = config->memory_limit ? config->memory_limit : DEFAULT_MEMORY_LIMIT;
+    collector->connect_timeout_ns =
+        config->connect_timeout_ns ? config->connect_timeout_ns : DEFAULT_CONNECT_TIMEOUT_NS;
+    g_mutex_init(&collector->lock);
+    collector->client = rpc_client_new();
+    collector->events = g_async_queue_new();
+    collector->nodes = g_ptr_array_new();
+    collector->points = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, point_free);
+    collector->fragments = g_new0(PacketFragments, 1);
+    collector->inventory = inventory_new();
+    if (config->inventory)
+        inventory_foreach(config->inventory, 0, add_known_entity, collector->inventory);
+    if (!add_nodes(collector, config, error))
+        return collector_free(collector);
+    return collector;
+}
+
+Collector *collector_free(Collector *collector)
+{
+    if (!collector)
+        return NULL;
+    for (guint i = 0; i < collector->nodes->len; i++)
+        node_stream_free(collector->nodes->pdata[i]);
+    g_ptr_array_unref(collector->nodes);
+    rpc_client_free(collector->client);
+    g_async_queue_unref(collector->events);
+    g_hash_table_unref(collector->points);
+    inventory_free(collector->inventory);
+    g_free(collector->fragments);
+    g_free(collector->cluster);
+    g_mutex_clear(&collector->lock);
+    g_free(collector);
+    return NULL;
+}
+
+void collector_stop(Collector *collector)
+{
+    g_atomic_int_set(&collector->stop, 1);
+}
+
+void collector_stats(const Collector *collector, CollectorStats *ret)
+{
+    Collector *c = (Collector *)collector;
+    g_mutex_lock(&c->lock);
+    *ret = c->stats;
+    g_mutex_unlock(&c->lock);
+}
+
+static void publish_stats(Collector *c)
+{
+    VantageStats vantage;
+    vantage_stats(c->vantage, &vantage);
+    c->counting.other_vantage = vantage.other_vantage;
+    c->counting.packets_written = output_packets(c->output);
+    c->counting.bytes_written = output_bytes(c->output);
+    c->counting.nodes = c->nodes->len;
+    c->counting.nodes_connected = 0;
+    for (guint i = 0; i < c->nodes->len; i++) {
+        const NodeStream *node = c->nodes->pdata[i];
+        c->counting.nodes_connected += node->state == NODE_STREAM_LIVE;
+    }
+    g_mutex_lock(&c->lock);
+    c->stats = c->counting;
+    g_mutex_unlock(&c->lock);
+}
+
+/* ---- The way of a packet ---------------------------------------------------------------------*/
+
+static int sink_write(const uint8_t *bytes, size_t length, void *userdata)
+{
+    Collector *c = userdata;
+    uint64_t start_ns = clock_monotonic_ns();
+    int r = c->sink.write(bytes, length, c->userdata);
+    c->blocked_ns += clock_monotonic_ns() - start_ns;
+    return r;
+}
+
+static void write_packet(Collector *c, VantagePacket *packet)
+{
+    const MergePacket *p = &packet->packet;
+    AnnotateRequest request = {
+        .point = packet->point,
+        .info = &packet->info,
+        .direction = packet->direction,
+        .time_ns = p->time_ns,
+        .service = packet->service,
+        .service_is_src = packet->service_is_src,
+    };
+    Annotation annotation;
+    annotate(c->annotator, &request, &annotation);
+    c->counting.unnamed += annotation.unnamed;
+    c->newest_time_ns = MAX(c->newest_time_ns, p->time_ns);
+    OutputPacket out = {
+        .block = p->block,
+        .length = p->length,
+        .interface = packet->point->output,
+        .time_ns = p->time_ns,
+        .options = annotation.options,
+        .options_length = annotation.length,
+    };
+    int r = output_packet(c->output, &out);
+    if (r && !c->write_error)
+        c->write_error = r;
+    merge_buffer_unref(p->buffer);
+}
+
+static void write_decided(Collector *c, uint64_t frontier_ns)
+{
+    VantagePacket packet;
+    while (vantage_pop(c->vantage, frontier_ns, &packet))
+        write_packet(c, &packet);
+}
+
+/* A packet whose turn has come in the merge. */
+static void take_packet(Collector *c, const MergePacket *merged)
+{
+    VantagePacket packet = {.packet = *merged};
+    PcapngPacket parsed;
+    const uint8_t *options;
+    uint32_t options_length;
+    pcapng_packet_parse(merged->block, merged->length, &parsed, &options, &options_length);
+    packet.point = interface_map_get(merged->buffer->context, parsed.interface_id);
+    packet.direction = packet_direction(options, options_length);
+    packet_parse(packet.point->link_type, parsed.data, parsed.captured_length, &packet.info);
+    packet_fragments_resolve(c->fragments, packet.point->id, &packet.info);
+    c->counting.late += merged->late;
+    if (c->vantage_mode == COLLECTOR_VANTAGE_ALL) {
+        write_packet(c, &packet);
+        return;
+    }
+    vantage_push(c->vantage, &packet);
+    /* What follows in this turn is not earlier than this, and that is all that is known as yet. */
+    write_decided(c, MIN(merged->time_ns, merge_frontier(c->merge)));
+}
+
+/* All packets that may go out. */
+static void pump(Collector *c, uint64_t now_ns)
+{
+    MergePacket packet;
+    merge_advance(c->merge, now_ns - c->blocked_ns);
+    while (!c->write_error && merge_pop(c->merge, &packet))
+        take_packet(c, &packet);
+    /* Out of memory: out of order is better than lost. */
+    while (!c->write_error && merge_over_limit(c->merge)) {
+        if (merge_pop_forced(c->merge, &packet))
+            take_packet(c, &packet);
+        else if (!vantage_waiting(c->vantage))
+            break;
+        write_decided(c, UINT64_MAX);
+    }
+    write_decided(c, merge_frontier(c->merge));
+    int r = output_flush(c->output);
+    if (r && !c->write_error)
+        c->write_error = r;
+}
+
+static void pump_all(Collector *c)
+{
+    MergePacket packet;
+    while (merge_pop_forced(c->merge, &packet)) {
+        packet.forced = false;
+        take_packet(c, &packet);
+    }
+    write_decided(c, UINT64_MAX);
+    notes_flush(c->notes, clock_monotonic_ns(), true);
+    output_statistics(c->output, c->newest_time_ns ? c->newest_time_ns : clock_unix_ns());
+    int r = output_flush(c->output);
+    if (r && !c->write_error)
+        c->write_error = r;
+}
+
+/* ---- The loop --------------------------------------------------------------------------------*/
+
+static void on_closed(Collector *c, const NodeEvent *event, uint64_t now_ns)
+{
+    NodeStream *node = event->node;
+    bool was_live = node->state == NODE_STREAM_LIVE;
+    bool stopping = g_atomic_int_get(&c->stop);
+    if (!stopping)
+        collector_node_gone(c, node, now_ns);
+    node_stream_closed(node, event->status, event->text, g_random_double(), now_ns);
+    if (stopping || (!was_live && !c->was_connected && node->state != NODE_STREAM_OVER))
+        return; /* if none answers at all, that is the error of the run */
+    const char *advice = was_live ? "" : node_stream_advice(event->status);
+    notes_say(c->notes, now_ns, COLLECTOR_WARNING, "%s %s: %s.%s%s%s",
+              was_live ? "Lost the connection to" : "Cannot reach", node_stream_name(node),
+              node->problem, *advice ? " " : "", advice,
+              node->state == NODE_STREAM_OVER ? "" : " Trying again.");
+}
+
+static void on_event(Collector *c, NodeEvent *event, uint64_t now_ns)
+{
+    if (event->buffer)
+        collector_message(c, event->node, g_steal_pointer(&event->buffer), now_ns);
+    else
+        on_closed(c, event, now_ns);
+    node_event_free(event);
+}
+
+static void handle_events(Collector *c)
+{
+    NodeEvent *event = g_async_queue_timeout_pop(c->events, TICK_US);
+    for (int i = 0; event; i++) {
+        on_event(c, event, clock_monotonic_ns());
+        event = i < EVENTS_PER_TURN ? g_async_queue_try_pop(c->events) : NULL;
+    }
+}
+
+static void tend_nodes(Collector *c, uint64_t now_ns)
+{
+    for (guint i = 0; i < c->nodes->len; i++) {
+        NodeStream *node = c->nodes->pdata[i];
+        bool is_first = node->attempts == 0 && node->state == NODE_STREAM_WAITING;
+        /* At the start the packets of one node wait for the names that the others will tell. */
+        if (node_stream_open_if_due(node, now_ns) && is_first)
+            merge_open(c->merge, node->index, now_ns - c->blocked_ns);
+        node_stream_check_silence(node, now_ns);
+        if (node->wants_read && !node->cancelled && merge_wants(c->merge, node->index))
+            node_stream_read(node);
+    }
+}
+
+/* Names of what was gone long before the newest packet. */
+static void forget_old_names(Collector *c, uint64_t now_ns)
+{
+    if (now_ns < c->forgotten_at_ns + FORGET_INTERVAL_NS || c->newest_time_ns < NAMES_KEPT_NS)
+        return;
+    c->forgotten_at_ns = now_ns;
+    uint64_t now_unix_ns = clock_unix_ns(); /* a clock far ahead must not make all names old */
+    inventory_forget(c->inventory, MIN(c->newest_time_ns, now_unix_ns) - NAMES_KEPT_NS);
+}
+
+/* Whether there is no point in going on, with the error set. */
+static bool is_hopeless(const Collector *c, uint64_t waited_ns, GError **error)
+{
+    bool all_over = true, any_refused = false;
+    for (guint i = 0; i < c->nodes->len; i++) {
+        const NodeStream *node = c->nodes->pdata[i];
+        all_over &= node->state == NODE_STREAM_OVER;
+        any_refused |= node->state == NODE_STREAM_OVER;
+    }
+    if (!all_over && (c->was_connected || waited_ns < c->connect_timeout_ns))
+        return false;
+    g_autoptr(GString) text = g_string_new(NULL);
+    for (guint i = 0; i < c->nodes->len; i++) {
+        const NodeStream *node = c->nodes->pdata[i];
+        if (any_refused && node->state != NODE_STREAM_OVER)
+            continue;
+        g_string_append_printf(text, "%s%s: %s.", i ? "\n" : "", node->endpoint,
+                               node->problem ? node->problem : "no answer");
+        const char *advice = node_stream_advice(node->status);
+        if (*advice)
+            g_string_append_printf(text, " %s", advice);
+    }
+    g_set_error_literal(error, COLLECTOR_ERROR, COLLECTOR_ERROR_CONNECT, text->str);
+    return true;
+}
+
+/* Ends all streams and waits until the last callback has been. */
+static void close_streams(Collector *c)
+{
+    g_atomic_int_set(&c->stop, 1);
+    NodeEvent *event;
+    while ((event = g_async_queue_try_pop(c->events))) /* what has come already counts */
+        on_event(c, event, clock_monotonic_ns());
+    guint open = 0;
+    for (guint i = 0; i < c->nodes->len; i++) {
+        NodeStream *node = c->nodes->pdata[i];
+        open += node->stream != NULL;
+        node_stream_cancel(node, NULL);
+    }
+    while (open) {
+        event = g_async_queue_pop(c->events);
+        open -= event->buffer == NULL;
+        on_event(c, event, clock_monotonic_ns());
+    }
+}
+
+static void run_begin(Collector *c)
+{
+    static const CollectorSink timed = {sink_write, NULL};
+    c->output = output_new(&timed, c);
+    c->merge = merge_new(c->nodes->len, c->max_wait_ns, c->memory_limit);
+    c->vantage = vantage_new(c->inventory, 0);
+    c->annotator = annotator_new(c->inventory, c->cluster, c->comments);
+    c->notes = notes_new(&c->sink, c->userdata);
+}
+
+static void run_end(Collector *c)
+{
+    publish_stats(c);
+    c->vantage = vantage_free(c->vantage);
+    c->merge = merge_free(c->merge);
+    c->annotator = annotator_free(c->annotator);
+    c->notes = notes_free(c->notes);
+    c->output = output_free(c->output);
+}
+
+bool collector_run(Collector *collector, GError **error)
+{
+    Collector *c = collector;
+    bool hopeless = false;
+    run_begin(c);
+    const uint64_t start_ns = clock_monotonic_ns();
+    c->forgotten_at_ns = start_ns;
+    c->write_error = output_flush(c->output);
+    while (!c->write_error && !hopeless && !g_atomic_int_get(&c->stop)) {
+        tend_nodes(c, clock_monotonic_ns());
+        handle_events(c);
+        uint64_t now_ns = clock_monotonic_ns();
+        pump(c, now_ns);
+        notes_flush(c->notes, now_ns, false);
+        forget_old_names(c, now_ns);
+        publish_stats(c);
+        hopeless = is_hopeless(c, now_ns - start_ns, error);
+    }
+    close_streams(c);
+    pump_all(c);
+    run_end(c);
+    if (hopeless)
+        return false;
+    if (c->write_error && c->write_error != -EPIPE) {
+        g_set_error(error, COLLECTOR_ERROR, COLLECTOR_ERROR_WRITE, "Cannot write the packets: %s",
+                    g_strerror(-c->write_error));
+        return false;
+    }
+    return true;
+}

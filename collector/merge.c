@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A binary heap of runs. A run is a stretch of one message whose packets ascend in time; a message
+ * of several targets is a few such runs, so nothing is ever sorted. */
+#include "collector/merge.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+#include "common/pcapng/bytes.h"
+#include "common/pcapng/pcapng.h"
+
+typedef struct Run {
+    uint64_t time_ns; /* of its first packet that is left */
+    uint64_t order;   /* of arrival, for equal times */
+    MergeBuffer *buffer;
+    uint32_t offset; /* of that packet's block */
+    uint32_t end;    /* after the run's last block */
+} Run;
+
+typedef struct MergeStream {
+    bool live, stalled;
+    uint64_t watermark_ns;
+    uint64_t risen_ns; /* when the watermark rose last */
+    uint64_t held_bytes;
+} MergeStream;
+
+struct Merge {
+    Run *heap;
+    size_t n_runs, capacity;
+    uint64_t order;
+    MergeStream *streams;
+    uint32_t n_streams;
+    uint64_t max_wait_ns;
+    uint64_t memory_limit;
+    uint64_t now_ns;
+    uint64_t frontier_ns;
+    uint64_t newest_out_ns;
+    uint64_t held_bytes, held_packets;
+};
+
+MergeBuffer *merge_buffer_new(const void *bytes, size_t length)
+{
+    MergeBuffer *buffer = g_malloc(sizeof *buffer + length);
+    *buffer = (MergeBuffer){.refs = 1, .length = length};
+    memcpy(buffer->data, bytes, length);
+    return buffer;
+}
+
+MergeBuffer *merge_buffer_ref(MergeBuffer *buffer)
+{
+    buffer->refs++;
+    return buffer;
+}
+
+MergeBuffer *merge_buffer_unref(MergeBuffer *buffer)
+{
+    if (!buffer || --buffer->refs)
+        return NULL;
+    if (buffer->merge) {
+        buffer->merge->held_bytes -= buffer->length;
+        buffer->merge->streams[buffer->stream].held_bytes -= buffer->length;
+    }
+    if (buffer->release)
+        buffer->release(buffer->context);
+    g_free(buffer);
+    return NULL;
+}
+
+Merge *merge_new(uint32_t n_streams, uint64_t max_wait_ns, uint64_t memory_limit)
+{
+    Merge *merge = g_new0(Merge, 1);
+    merge->streams = g_new0(MergeStream, n_streams);
+    merge->n_streams = n_streams;
+    merge->max_wait_ns = max_wait_ns;
+    merge->memory_limit = memory_limit;
+    merge->frontier_ns = UINT64_MAX;
+    return merge;
+}
+
+Merge *merge_free(Merge *merge)
+{
+    if (!merge)
+        return NULL;
+    for (size_t i = 0; i < merge->n_runs; i++)
+        merge_buffer_unref(merge->heap[i].buffer);
+    g_free(merge->heap);
+    g_free(merge->streams);
+    g_free(merge);
+    return NULL;
+}
+
+static void find_frontier(Merge *merge)
+{
+    merge->frontier_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < merge->n_streams; i++) {
+        const MergeStream *stream = &merge->streams[i];
+        if (stream->live && !stream->stalled && stream->watermark_ns < merge->frontier_ns)
+            merge->frontier_ns = stream->watermark_ns;
+    }
+}
+
+void merge_open(Merge *merge, uint32_t stream, uint64_t now_ns)
+{
+    MergeStream *s = &merge->streams[stream];
+    s->live = true;
+    s->stalled = false;
+    s->watermark_ns = 0;
+    s->risen_ns = now_ns;
+    find_frontier(merge);
+}
+
+void merge_close(Merge *merge, uint32_t stream)
+{
+    merge->streams[stream].live = false;
+    find_frontier(merge);
+}
+
+void merge_watermark(Merge *merge, uint32_t stream, uint64_t watermark_ns, uint64_t now_ns)
+{
+    MergeStream *s = &merge->streams[stream];
+    if (watermark_ns <= s->watermark_ns)
+        return;
+    bool moves_frontier = s->stalled || s->watermark_ns == merge->frontier_ns;
+    s->watermark_ns = watermark_ns;
+    s->risen_ns = now_ns;
+    s->stalled = false;
+    if (moves_frontier)
+        find_frontier(merge);
+}
+
+void merge_advance(Merge *merge, uint64_t now_ns)
+{
+    merge->now_ns = now_ns;
+    for (uint32_t i = 0; i < merge->n_streams; i++) {
+        MergeStream *stream = &merge->streams[i];
+        if (stream->live && now_ns > stream->risen_ns + merge->max_wait_ns)
+            stream->stalled = true;
+    }
+    find_frontier(merge);
+}
+
+/* ---- The heap --------------------------------------------------------------------------------*/
+
+static inline bool before(const Run *a, const Run *b)
+{
+    return a->time_ns != b->time_ns ? a->time_ns < b->time_ns : a->order < b->order;
+}
+
+static void sift_down(Run *heap, size_t n, const Run *run)
+{
+    size_t at = 0;
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= n)
+            break;
+        if (child + 1 < n && before(&heap[child + 1], &heap[child]))
+            child++;
+        if (!before(&heap[child], run))
+            break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = *run;
+}
+
+/* Takes over the caller's reference of the buffer. */
+static void heap_add(Merge *merge, const Run *run)
+{
+    if (merge->n_runs == merge->capacity) {
+        merge->capacity = MAX(64, merge->capacity * 2);
+        merge->heap = g_renew(Run, merge->heap, merge->capacity);
+    }
+    size_t at = merge->n_runs++;
+    while (at > 0 && before(run, &merge->heap[(at - 1) / 2])) {
+        merge->heap[at] = merge->heap[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    merge->heap[at] = *run;
+}
+
+static inline uint64_t block_time(const uint8_t *block)
+{
+    return load_time(block + 12, false);
+}
+
+static inline uint32_t block_length(const uint8_t *block)
+{
+    return load32(block + 4, false);
+}
+
+uint32_t merge_push(Merge *merge, uint32_t stream, MergeBuffer *buffer, size_t offset,
+                    size_t length, bool (*check)(uint32_t interface_id, void *userdata),
+                    void *userdata, uint64_t now_ns, int *ret_error)
+{
+    buffer->merge = merge;
+    buffer->stream = stream;
+    buffer->arrived_ns = now_ns;
+    merge->held_bytes += buffer->length;
+    merge->streams[stream].held_bytes += buffer->length;
+
+    *ret_error = 0;
+    Run run = {.buffer = buffer, .offset = (uint32_t)offset, .end = (uint32_t)offset};
+    uint32_t count = 0;
+    uint64_t previous = 0;
+    for (const size_t end = offset + length; offset < end;) {
+        PcapngPacket packet;
+        const uint8_t *options;
+        uint32_t options_length;
+        int size = pcapng_packet_parse(buffer->data + offset, end - offset, &packet, &options,
+                                       &options_length);
+        *ret_error = size < 0 ? size : check(packet.interface_id, userdata) ? 0 : -ENOENT;
+        if (*ret_error)
+            break;
+        if (count && packet.time_ns < previous) {
+            merge_buffer_ref(buffer);
+            heap_add(merge, &run);
+            run.offset = (uint32_t)offset;
+        }
+        if (run.offset == offset) {
+            run.time_ns = packet.time_ns;
+            run.order = merge->order++;
+        }
+        previous = packet.time_ns;
+        offset += (size_t)size;
+        run.end = (uint32_t)offset;
+        count++;
+    }
+    merge->held_packets += count;
+    if (count)
+        heap_add(merge, &run);
+    else
+        merge_buffer_unref(buffer);
+    return count;
+}
+
+static void take_first(Merge *merge, MergePacket *ret)
+{
+    Run run = merge->heap[0];
+    const uint8_t *block = run.buffer->data + run.offset;
+    *ret = (MergePacket){
+        .time_ns = run.time_ns,
+        .buffer = run.buffer,
+        .block = block,
+        .length = block_length(block),
+        .stream = run.buffer->stream,
+        .late = run.time_ns < merge->newest_out_ns,
+    };
+    merge->newest_out_ns = MAX(merge->newest_out_ns, run.time_ns);
+    merge->held_packets--;
+    run.offset += ret->length;
+    if (run.offset < run.end) {
+        merge_buffer_ref(run.buffer);
+        run.time_ns = block_time(run.buffer->data + run.offset);
+        sift_down(merge->heap, merge->n_runs, &run);
+    } else if (--merge->n_runs) {
+        Run last = merge->heap[merge->n_runs];
+        sift_down(merge->heap, merge->n_runs, &last);
+    }
+}
+
+bool merge_pop(Merge *merge, MergePacket *ret)
+{
+    if (!merge->n_runs)
+        return false;
+    const Run *first = &merge->heap[0];
+    bool due = first->time_ns <= merge->frontier_ns;
+    if (!due && merge->now_ns < first->buffer->arrived_ns + merge->max_wait_ns)
+        return false;
+    take_first(merge, ret);
+    ret->forced = !due;
+    return true;
+}
+
+bool merge_pop_forced(Merge *merge, MergePacket *ret)
+{
+    if (!merge->n_runs)
+        return false;
+    take_first(merge, ret);
+    ret->forced = true;
+    return true;
+}
+
+/* ---- Answers ---------------------------------------------------------------------------------*/
+
+uint64_t merge_frontier(const Merge *merge)
+{
+    return merge->frontier_ns;
+}
+
+bool merge_stalled(const Merge *merge, uint32_t stream)
+{
+    return merge->streams[stream].stalled;
+}
+
+bool merge_wants(const Merge *merge, uint32_t stream)
+{
+    const MergeStream *s = &merge->streams[stream];
+    return s->held_bytes <= merge->memory_limit / merge->n_streams || s->stalled ||
+           s->watermark_ns <= merge->frontier_ns;
+}
+
+bool merge_over_limit(const Merge *merge)
+{
+    return merge->held_bytes > merge->memory_limit;
+}
+
+uint64_t merge_held_bytes(const Merge *merge)
+{
+    return merge->held_bytes;
+}
+
+uint64_t merge_held_packets(const Merge *merge)
+{
+    return merge->held_packets;
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* One endpoint's connection: opened, lost, tried again with growing pauses. What it brings lands,
+ * as events, in a queue for the collector's thread; all functions are for that thread. Internal to
+ * the collector. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "collector/capture-point.h"
+#include "collector/merge.h"
+#include "common/rpc/rpc.h"
+#include "proto/stream.h"
+
+/*
+ *             open()             Hello
+ *   WAITING ---------> OPENING ---------> LIVE
+ *      ^                  |                |
+ *      |   closed event   |                |
+ *      +------------------+----------------+-----> OVER: the server said that coming back is no use
+ */
+typedef enum NodeStreamState {
+    NODE_STREAM_WAITING,
+    NODE_STREAM_OPENING,
+    NODE_STREAM_LIVE,
+    NODE_STREAM_OVER,
+} NodeStreamState;
+
+/* The meaning of interface ids in one connection. Shared with the buffers that came through it, for
+ * a node that comes back may use the same ids for others. */
+typedef struct InterfaceMap {
+    uint32_t refs;
+    GHashTable *points; /* id -> CapturePoint */
+    uint32_t last_id;   /* the usual packet is of the same interface as the one before */
+    CapturePoint *last;
+} InterfaceMap;
+
+InterfaceMap *interface_map_new(void);
+InterfaceMap *interface_map_ref(InterfaceMap *map);
+void interface_map_unref(void *map);
+CapturePoint *interface_map_get(InterfaceMap *map, uint32_t id); /* NULL: unknown */
+
+typedef struct NodeStream {
+    uint32_t index; /* its number in the merge */
+    char *endpoint;
+    GAsyncQueue *events; /* of NodeEvent */
+    RpcChannel *channel;
+    RpcStream *stream;
+    GBytes *request;
+
+    NodeStreamState state;
+    uint64_t opened_ns, heard_ns, live_ns, retry_ns; /* monotonic */
+    unsigned attempts;                               /* without success */
+    bool wants_read; /* a message was taken and no further one asked for */
+    bool cancelled;
+    int status;    /* the last stream ended with */
+    char *problem; /* why the stream was given up or what it failed with last; or NULL */
+    bool is_final; /* coming back is of no use */
+
+    /* What the peer has said. */
+    char *name, *cluster, *boot_id; /* NULL before the first Hello; kept over reconnects */
+    uint64_t sequence;
+    uint64_t watermark_ns;
+    uint64_t heartbeat_ns;
+    uint64_t gone_unix_ns; /* since when it is away; 0: it is not, or never was here */
+    InterfaceMap *map;
+} NodeStream;
+
+typedef struct NodeEvent {
+    NodeStream *node;
+    MergeBuffer *buffer; /* a message, or NULL: the stream is closed */
+    int status;
+    char *text;
+} NodeEvent;
+
+NodeStream *node_stream_new(RpcClient *client, const char *endpoint, bool insecure, GBytes *request,
+                            uint32_t index, GAsyncQueue *events, GError **error);
+NodeStream *node_stream_free(NodeStream *node); /* must not be open */
+void node_event_free(NodeEvent *event);
+
+/* Opens it if it is time to. Returns whether it did. */
+bool node_stream_open_if_due(NodeStream *node, uint64_t now_ns);
+/* Gives a connection up that takes too long to open, or of which nothing was heard for long. */
+void node_stream_check_silence(NodeStream *node, uint64_t now_ns);
+void node_stream_cancel(NodeStream *node,
+                        const char *problem); /* a closed event follows; NULL: as wished */
+void node_stream_read(NodeStream *node);
+/* After the closed event: sets the state and the time of the next try. */
+void node_stream_closed(NodeStream *node, int status, const char *text, double random,
+                        uint64_t now_ns);
+/* How its name reads in a sentence. */
+const char *node_stream_name(const NodeStream *node);
+/* What a person can do about a status, or "". */
+const char *node_stream_advice(int status);

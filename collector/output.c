@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "collector/output.h"
+
+#include <glib.h>
+#include <string.h>
+
+#include "common/pcapng/pcapng.h"
+
+#define BUFFER_BYTES     (1024u * 1024u)
+#define FLUSH_BYTES      (256u * 1024u)
+#define LOSS_OPTIONS_MAX 400u
+#define LOSS_TEXT_MAX    360u
+
+typedef struct Interface {
+    char *name; /* as in the file; nodes of two clusters may be called the same */
+    uint16_t link_type;
+    uint64_t received, written, lost_by_os, lost_elsewhere;
+    /* Not yet said on a packet. */
+    uint64_t pending_packets, pending_from_ns;
+    GString *pending_text;
+} Interface;
+
+struct Output {
+    const CollectorSink *sink;
+    void *userdata;
+    GPtrArray *interfaces; /* of Interface */
+    PcapngBuilder builder;
+    int error;
+    uint64_t packets, bytes;
+    uint8_t *buffer;
+};
+
+static void interface_free(gpointer data)
+{
+    Interface *interface = data;
+    g_string_free(interface->pending_text, TRUE);
+    g_free(interface->name);
+    g_free(interface);
+}
+
+static const char *system_name(void)
+{
+#if defined(__linux__)
+    return "Linux";
+#elif defined(__APPLE__)
+    return "macOS";
+#elif defined(_WIN32)
+    return "Windows";
+#else
+    return "";
+#endif
+}
+
+Output *output_new(const CollectorSink *sink, void *userdata)
+{
+    Output *output = g_new0(Output, 1);
+    output->sink = sink;
+    output->userdata = userdata;
+    output->interfaces = g_ptr_array_new_with_free_func(interface_free);
+    output->buffer = g_malloc(BUFFER_BYTES);
+    pcapng_builder_init(&output->builder, output->buffer, BUFFER_BYTES);
+    pcapng_build_section(&output->builder);
+    pcapng_build_option_string(&output->builder, PCAPNG_SHB_OS, system_name());
+    pcapng_build_option_string(&output->builder, PCAPNG_SHB_USERAPPL, "remoradump " REMORA_VERSION);
+    pcapng_build_end(&output->builder);
+    return output;
+}
+
+Output *output_free(Output *output)
+{
+    if (!output)
+        return NULL;
+    g_ptr_array_unref(output->interfaces);
+    g_free(output->buffer);
+    g_free(output);
+    return NULL;
+}
+
+int output_flush(Output *output)
+{
+    size_t length = output->builder.length;
+    if (!output->error && length) {
+        output->error = output->sink->write(output->buffer, length, output->userdata);
+        output->bytes += output->error ? 0 : length;
+    }
+    pcapng_builder_init(&output->builder, output->buffer, BUFFER_BYTES);
+    return output->error;
+}
+
+/* Makes room for a block. */
+static int reserve(Output *output, size_t length)
+{
+    size_t used = output->builder.length;
+    if (used >= FLUSH_BYTES || BUFFER_BYTES - used < length)
+        return output_flush(output);
+    return output->error;
+}
+
+/* ---- Interfaces ------------------------------------------------------------------------------*/
+
+static char *interface_name(const CapturePoint *point)
+{
+    g_autoptr(GString) name = g_string_new(NULL);
+    if (*point->cluster)
+        g_string_append_printf(name, "%s/", point->cluster);
+    g_string_append(name, point->node);
+    switch (point->link_type) {
+    case 1: /* Ethernet */
+        break;
+    case 101:
+        g_string_append(name, "/raw");
+        break;
+    case 113:
+        g_string_append(name, "/sll");
+        break;
+    case 276:
+        g_string_append(name, "/sll2");
+        break;
+    default:
+        g_string_append_printf(name, "/linktype-%u", point->link_type);
+        break;
+    }
+    return g_string_free(g_steal_pointer(&name), FALSE);
+}
+
+uint32_t output_interface(Output *output, const CapturePoint *point, uint32_t snap_length,
+                          const char *filter, const char *hardware, const char *os)
+{
+    g_autofree char *name = interface_name(point);
+    for (uint32_t i = 0; i < output->interfaces->len; i++) {
+        const Interface *known = output->interfaces->pdata[i];
+        if (known->link_type == point->link_type && strcmp(known->name, name) == 0)
+            return i;
+    }
+    Interface *interface = g_new0(Interface, 1);
+    interface->name = g_steal_pointer(&name);
+    interface->link_type = point->link_type;
+    interface->pending_text = g_string_new(NULL);
+    g_ptr_array_add(output->interfaces, interface);
+
+    reserve(output, 64 * 1024);
+    pcapng_build_interface(&output->builder, point->link_type, snap_length);
+    pcapng_build_option_string(&output->builder, PCAPNG_IF_NAME, interface->name);
+    if (filter && *filter) { /* the first byte says that it is text */
+        g_autofree char *text = g_strconcat("0", filter, NULL);
+        text[0] = 0;
+        pcapng_build_option(&output->builder, PCAPNG_IF_FILTER, text, 1 + strlen(filter));
+    }
+    pcapng_build_option_string(&output->builder, PCAPNG_IF_HARDWARE, hardware);
+    pcapng_build_option_string(&output->builder, PCAPNG_IF_OS, os);
+    pcapng_build_end(&output->builder);
+    return output->interfaces->len - 1;
+}
+
+/* ---- Packets ---------------------------------------------------------------------------------*/
+
+/* The options that say what was lost before this packet. */
+static size_t take_loss(Interface *interface, uint64_t time_ns, uint8_t *out)
+{
+    if (G_LIKELY(!interface->pending_text->len) || time_ns < interface->pending_from_ns)
+        return 0;
+    size_t length = 0;
+    if (interface->pending_packets) {
+        uint64_t count = GUINT64_TO_LE(interface->pending_packets);
+        int size =
+            pcapng_encode_option(out, LOSS_OPTIONS_MAX, PCAPNG_EPB_DROPCOUNT, &count, sizeof count);
+        length += size > 0 ? (size_t)size : 0;
+    }
+    int size = pcapng_encode_option(out + length, LOSS_OPTIONS_MAX - length, PCAPNG_OPT_COMMENT,
+                                    interface->pending_text->str, interface->pending_text->len);
+    length += size > 0 ? (size_t)size : 0;
+    g_string_truncate(interface->pending_text, 0);
+    interface->pending_packets = interface->pending_from_ns = 0;
+    return length;
+}
+
+int output_packet(Output *output, const OutputPacket *packet)
+{
+    int r = reserve(output, packet->length + packet->options_length + LOSS_OPTIONS_MAX + 64);
+    if (r)
+        return r;
+    Interface *interface = output->interfaces->pdata[packet->interface];
+    const uint8_t *options = packet->options;
+    size_t options_length = packet->options_length;
+    uint8_t both[PCAPNG_OPTIONS_MAX + LOSS_OPTIONS_MAX];
+    size_t loss_length = take_loss(interface, packet->time_ns, both);
+    if (loss_length && options_length <= PCAPNG_OPTIONS_MAX) {
+        memcpy(both + loss_length, options, options_length);
+        options = both;
+        options_length += loss_length;
+    }
+    r = pcapng_build_packet_copy(&output->builder, packet->block, packet->length, packet->interface,
+                                 options, options_length);
+    if (r < 0)
+        return output->error = r;
+    interface->written++;
+    output->packets++;
+    return 0;
+}
+
+/* Where the last whole line among the first `length` bytes ends; 0: nowhere. */
+static size_t last_line_end(const uint8_t *text, size_t length)
+{
+    while (length && text[length - 1] != '\n')
+        length--;
+    return length;
+}
+
+int output_secrets(Output *output, const uint8_t *key_log, size_t length)
+{
+    while (length && !output->error) {
+        size_t part =
+            length <= OUTPUT_SECRETS_MAX ? length : last_line_end(key_log, OUTPUT_SECRETS_MAX);
+        if (!part) { /* a line that is none of a key log */
+            const uint8_t *newline = memchr(key_log, '\n', length);
+            part = newline ? (size_t)(newline - key_log) + 1 : length;
+        } else if (reserve(output, part + 64) == 0) {
+            pcapng_build_secrets(&output->builder, PCAPNG_SECRETS_TLS, key_log, (uint32_t)part);
+            pcapng_build_end(&output->builder);
+        }
+        key_log += part;
+        length -= part;
+    }
+    return output->error;
+}
+
+/* ---- Losses and statistics -------------------------------------------------------------------*/
+
+void output_received(Output *output, uint32_t interface, uint64_t packets)
+{
+    ((Interface *)output->interfaces->pdata[interface])->received += packets;
+}
+
+void output_loss(Output *output, uint32_t id, OutputLossStage stage, uint64_t packets,
+                 uint64_t from_ns, const char *text)
+{
+    Interface *interface = output->interfaces->pdata[id];
+    if (stage == OUTPUT_LOST_BY_OS)
+        interface->lost_by_os += packets;
+    else
+        interface->lost_elsewhere += packets;
+    if (!interface->pending_text->len || from_ns < interface->pending_from_ns)
+        interface->pending_from_ns = from_ns;
+    interface->pending_packets += packets;
+    GString *pending = interface->pending_text;
+    size_t length = strlen(text);
+    if (pending->len + length + 2 > LOSS_TEXT_MAX) {
+        if (!pending->len)
+            g_string_append(pending, "Remora: packets were lost before this one");
+        return; /* the count says the rest */
+    }
+    if (pending->len)
+        g_string_append(pending, "; ");
+    g_string_append_len(pending, text, (gssize)length);
+}
+
+int output_statistics(Output *output, uint64_t time_ns)
+{
+    for (uint32_t i = 0; i < output->interfaces->len; i++) {
+        const Interface *interface = output->interfaces->pdata[i];
+        uint64_t lost = interface->lost_by_os + interface->lost_elsewhere;
+        if (reserve(output, 256))
+            break;
+        pcapng_build_statistics(&output->builder, i, time_ns);
+        pcapng_build_option_u64(&output->builder, PCAPNG_ISB_IFRECV, interface->received + lost);
+        pcapng_build_option_u64(&output->builder, PCAPNG_ISB_IFDROP, interface->lost_elsewhere);
+        pcapng_build_option_u64(&output->builder, PCAPNG_ISB_OSDROP, interface->lost_by_os);
+        pcapng_build_option_u64(&output->builder, PCAPNG_ISB_USRDELIV, interface->written);
+        pcapng_build_end(&output->builder);
+    }
+    return output->error;
+}
+
+uint64_t output_packets(const Output *output)
+{
+    return output->packets;
+}
+
+uint64_t output_bytes(const Output *output)
+{
+    return output->bytes;
+}
