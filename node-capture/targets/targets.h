@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Which pods there are on this node, where their network namespaces are, and what else is known of the cluster.
+/* Which pods there are on this node, where their network namespaces are, and what else is known of
+ * the cluster.
  *
- * A backend is a vtable: `static` (an inventory file; pods mapped to namespaces by annotation), a fake for tests, and later the
- * kubelet's world. Callbacks come on the thread that calls targets_dispatch(). */
+ * A backend is a vtable: `static` (an inventory file; pods mapped to namespaces by annotation), a
+ * fake for tests, and later the kubelet's world. Callbacks come on the thread that calls
+ * dispatch(), inside it. */
 #pragma once
 
 #include <glib.h>
@@ -12,10 +14,12 @@
 #include "k8s-enrich/inventory.h"
 
 typedef struct TargetsCallbacks {
-    /* A pod of this node with an open namespace. netns_fd is borrowed. The pod's identity() has come before. */
+    /* A pod of this node with an open namespace. netns_fd is borrowed. The pod's identity() has
+     * come before. */
     void (*appeared)(const Entity *pod, int netns_fd, void *userdata);
     void (*vanished)(const char *pod_uid, void *userdata);
-    /* A pod that cannot be captured now, and why; again when the reason changes; appeared() takes it back. */
+    /* A pod that cannot be captured now, and why; again when the reason changes; appeared() takes
+     * it back. */
     void (*failed)(const Entity *pod, const char *reason, void *userdata);
     /* Something known, changed or gone (deleted_ns != 0). */
     void (*identity)(const Entity *entity, uint64_t deleted_ns, void *userdata);
@@ -36,15 +40,23 @@ struct Targets {
     const TargetsOps *ops;
 };
 
-/* Follows `path` by inotify, written anew or replaced by rename; a broken new version is reported and the old state stays. A namespace
- * path that does not exist yet is followed as well. */
-Targets *targets_static_new(const char *path, const char *node_name, const TargetsCallbacks *callbacks, void *userdata,
-                            GError **error);
-Targets *targets_fake_new(const TargetsCallbacks *callbacks, void *userdata);
+/* Follows `path`, written anew or replaced by rename; a broken new version is reported and the old
+ * state stays. A network namespace whose path does not exist yet is followed as well, and one that
+ * is made anew has vanished and appeared. The file is read here (NULL with error if that fails),
+ * and told by the first dispatch: fd() is readable at once. */
+Targets *targets_static_new(const char *path, const char *node_name,
+                            const TargetsCallbacks *callbacks, void *userdata, GError **error);
 
-/* Which pods somebody wants: a compiled TargetSelector. */
+/* ---- Selection -------------------------------------------------------------------------------*/
+
+#define SELECTOR_ERROR (selector_error_quark())
+GQuark selector_error_quark(void);
+enum { SELECTOR_ERROR_SYNTAX, SELECTOR_ERROR_LIMIT };
+
+/* Which pods somebody wants: a compiled TargetSelector. May be shared between threads. */
 typedef struct Selector Selector;
-/* NULL with error (names the part that cannot be parsed) for a bad pattern or label selector. proto may be NULL: all pods. */
+/* NULL with error (names the part that cannot be parsed) for a bad pattern or label selector. proto
+ * may be NULL: all pods. */
 Selector *selector_new(const Remora__V1__TargetSelector *proto, GError **error);
 Selector *selector_free(Selector *selector);
 bool selector_matches(const Selector *selector, const Entity *pod);

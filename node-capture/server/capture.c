@@ -1,0 +1,523 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "node-capture/server/capture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#define RETRY_NS \
+    1000000000u /* between attempts to open a pod that somebody wants and that failed */
+
+typedef struct EndedTarget {
+    uint32_t target_id;
+    int error;
+    char *message;
+} EndedTarget;
+
+struct Capture {
+    Source *source;
+    const Selector *allowed;
+    GHashTable *pods;   /* uid -> Pod */
+    GHashTable *open;   /* target id -> Pod */
+    GPtrArray *streams; /* of Stream * */
+    GArray *ended;      /* of EndedTarget: told inside run(), closed after it */
+    uint32_t last_target_id;
+    uint32_t kernel_snap_length;
+    uint64_t retry_ns; /* monotonic */
+    CaptureStats stats;
+};
+
+/* ---- Pods ------------------------------------------------------------------------------------*/
+
+static void pod_free(void *data)
+{
+    Pod *pod = data;
+    entity_unref(pod->entity);
+    if (pod->netns_fd >= 0) {
+        close(pod->netns_fd);
+    }
+    g_free(pod->reason);
+    g_ptr_array_unref(pod->interfaces);
+    g_ptr_array_unref(pod->streams);
+    g_free(pod);
+}
+
+Remora__V1__TargetState pod_state(const Pod *pod)
+{
+    if (pod->excluded) {
+        return REMORA__V1__TARGET_STATE__TARGET_STATE_EXCLUDED;
+    }
+    if (pod->reason) {
+        return REMORA__V1__TARGET_STATE__TARGET_STATE_FAILED;
+    }
+    return pod->target_id ? REMORA__V1__TARGET_STATE__TARGET_STATE_CAPTURED
+                          : REMORA__V1__TARGET_STATE__TARGET_STATE_IDLE;
+}
+
+static char *pod_label(const Pod *pod)
+{
+    return g_strdup_printf("%s/%s", pod->entity->namespace_name, pod->entity->name);
+}
+
+static void pod_set_reason(Pod *pod, const char *reason)
+{
+    if (g_strcmp0(pod->reason, reason) == 0) {
+        return;
+    }
+    if (reason) {
+        log_warning("pod %s/%s: %s", pod->entity->namespace_name, pod->entity->name, reason);
+    }
+    g_free(pod->reason);
+    pod->reason = g_strdup(reason);
+}
+
+/* Packets of this pod are missing, nobody knows how many. */
+static void tell_not_captured(const Pod *pod, Stream *stream)
+{
+    g_autofree char *text =
+        g_strdup_printf("%s/%s: %s", pod->entity->namespace_name, pod->entity->name, pod->reason);
+    uint64_t now_ns = clock_unix_ns();
+    QueueLoss loss = {.stage = REMORA__V1__LOSS_STAGE__LOSS_STAGE_CAPTURE_START,
+                      .detail = g_ref_string_new(text),
+                      .from_ns = now_ns,
+                      .to_ns = now_ns,
+                      .unknown = true};
+    queue_loss(stream_lock(stream), &loss);
+    stream_unlock(stream);
+    g_ref_string_release(loss.detail);
+}
+
+static void pod_open(Capture *capture, Pod *pod)
+{
+    g_autofree char *label = pod_label(pod);
+    CaptureTarget target = {++capture->last_target_id, pod->entity->uid, label, pod->netns_fd};
+    pod->target_id = target.id;
+    g_hash_table_insert(capture->open, GUINT_TO_POINTER(target.id), pod);
+
+    const char *message = NULL;
+    int error = capture->source->ops->add(capture->source, &target, &message);
+    if (error == 0) {
+        capture->stats.opened++;
+        pod_set_reason(pod, NULL);
+        log_debug("pod %s: captured", label);
+        return;
+    }
+    g_hash_table_remove(capture->open, GUINT_TO_POINTER(target.id));
+    pod->target_id = 0;
+    g_ptr_array_set_size(pod->interfaces, 0);
+    capture->stats.open_failures++;
+    bool known = pod->reason != NULL;
+    g_autofree char *reason = g_strdup_printf("cannot be captured: %s: %s",
+                                              message ? message : "opening it", g_strerror(-error));
+    pod_set_reason(pod, reason);
+    for (guint i = 0; !known && i < pod->streams->len; i++) {
+        tell_not_captured(pod, g_ptr_array_index(pod->streams, i));
+    }
+}
+
+static void pod_close(Capture *capture, Pod *pod)
+{
+    if (pod->target_id == 0) {
+        return;
+    }
+    capture_pod_stats(capture, pod, &pod->past);
+    pod->past.ring_bytes = 0;
+    capture->source->ops->remove(capture->source, pod->target_id);
+    g_hash_table_remove(capture->open, GUINT_TO_POINTER(pod->target_id));
+    g_ptr_array_set_size(pod->interfaces, 0);
+    pod->target_id = 0;
+}
+
+/* ---- Who wants what --------------------------------------------------------------------------*/
+
+static bool pod_wanted_by(const Pod *pod, const Stream *stream)
+{
+    return !pod->excluded && selector_matches(stream_wish(stream)->selector, pod->entity);
+}
+
+static void pod_subscribe(Capture *capture, Pod *pod, Stream *stream)
+{
+    g_ptr_array_add(pod->streams, stream);
+    if (pod->netns_fd < 0) {
+        if (!pod->entity->host_network) {
+            tell_not_captured(pod, stream);
+        }
+    } else if (pod->target_id == 0) {
+        pod_open(capture, pod);
+    } else {
+        for (guint i = 0; i < pod->interfaces->len; i++) {
+            queue_interface(stream_lock(stream), g_ptr_array_index(pod->interfaces, i));
+            stream_unlock(stream);
+        }
+    }
+}
+
+static void pod_unsubscribe(Capture *capture, Pod *pod, Stream *stream)
+{
+    if (g_ptr_array_remove_fast(pod->streams, stream) && pod->streams->len == 0) {
+        pod_close(capture, pod);
+    }
+}
+
+/* The kernel copies what the most demanding stream wants. */
+static void update_snap_length(Capture *capture)
+{
+    uint32_t snap_length = 0;
+    for (guint i = 0; i < capture->streams->len; i++) {
+        snap_length =
+            MAX(snap_length, stream_wish(g_ptr_array_index(capture->streams, i))->snap_length);
+    }
+    if (snap_length > 0 && snap_length != capture->kernel_snap_length) {
+        int error = capture->source->ops->set_snap_length(capture->source, snap_length);
+        if (error < 0) {
+            log_warning("snap length %u cannot be set: %s", snap_length, g_strerror(-error));
+        } else {
+            capture->kernel_snap_length = snap_length;
+        }
+    }
+}
+
+void capture_add_stream(Capture *capture, Stream *stream)
+{
+    g_ptr_array_add(capture->streams, stream_ref(stream));
+    update_snap_length(capture);
+    GHashTableIter iter;
+    Pod *pod;
+    g_hash_table_iter_init(&iter, capture->pods);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
+        if (pod_wanted_by(pod, stream)) {
+            pod_subscribe(capture, pod, stream);
+        }
+    }
+}
+
+static void add_stream_stats(StreamStats *sum, const StreamStats *stats)
+{
+    sum->messages_sent += stats->messages_sent;
+    sum->queue.offered += stats->queue.offered;
+    sum->queue.sent += stats->queue.sent;
+    sum->queue.filtered += stats->queue.filtered;
+    sum->queue.dropped += stats->queue.dropped;
+    sum->queue.invalid += stats->queue.invalid;
+    sum->queue.kernel_lost += stats->queue.kernel_lost;
+    sum->queue.bytes_sent += stats->queue.bytes_sent;
+    sum->queue.waiting += stats->queue.waiting;
+}
+
+bool capture_remove_stream(Capture *capture, Stream *stream)
+{
+    if (!g_ptr_array_find(capture->streams, stream, NULL)) {
+        return false;
+    }
+    GHashTableIter iter;
+    Pod *pod;
+    g_hash_table_iter_init(&iter, capture->pods);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
+        pod_unsubscribe(capture, pod, stream);
+    }
+    StreamStats stats;
+    stream_stats(stream, &stats);
+    add_stream_stats(&capture->stats.closed_streams, &stats);
+    g_ptr_array_remove(capture->streams, stream);
+    update_snap_length(capture);
+    return true;
+}
+
+const GPtrArray *capture_streams(const Capture *capture)
+{
+    return capture->streams;
+}
+
+/* ---- Pods come and go ------------------------------------------------------------------------*/
+
+static Pod *pod_add(Capture *capture, const Entity *entity, int netns_fd)
+{
+    Pod *pod = g_new0(Pod, 1);
+    pod->entity = entity_ref(entity);
+    pod->netns_fd = netns_fd;
+    pod->excluded = !selector_matches(capture->allowed, entity);
+    pod->interfaces =
+        g_ptr_array_new_with_free_func((GDestroyNotify)(void (*)(void))node_interface_unref);
+    pod->streams = g_ptr_array_new();
+    g_hash_table_insert(capture->pods, g_strdup(entity->uid), pod);
+    return pod;
+}
+
+void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd)
+{
+    capture_pod_vanished(capture, entity->uid);
+    Pod *pod = pod_add(capture, entity, fcntl(netns_fd, F_DUPFD_CLOEXEC, 0));
+    if (pod->netns_fd < 0) {
+        pod_set_reason(pod, "no file descriptor is left for its network namespace");
+    }
+    for (guint i = 0; i < capture->streams->len; i++) {
+        Stream *stream = g_ptr_array_index(capture->streams, i);
+        if (pod_wanted_by(pod, stream)) {
+            pod_subscribe(capture, pod, stream);
+        }
+    }
+}
+
+void capture_pod_vanished(Capture *capture, const char *uid)
+{
+    Pod *pod = g_hash_table_lookup(capture->pods, uid);
+    if (pod) {
+        pod_close(capture, pod);
+        g_hash_table_remove(capture->pods, uid);
+    }
+}
+
+void capture_pod_failed(Capture *capture, const Entity *entity, const char *reason)
+{
+    Pod *pod = g_hash_table_lookup(capture->pods, entity->uid);
+    if (!pod) {
+        pod = pod_add(capture, entity, -1);
+    }
+    pod_set_reason(pod, reason);
+}
+
+void capture_pod_changed(Capture *capture, const Entity *entity)
+{
+    Pod *pod = g_hash_table_lookup(capture->pods, entity->uid);
+    if (!pod) {
+        return;
+    }
+    entity_unref(pod->entity);
+    pod->entity = entity_ref(entity);
+    pod->excluded = !selector_matches(capture->allowed, entity);
+    for (guint i = 0; i < capture->streams->len; i++) {
+        Stream *stream = g_ptr_array_index(capture->streams, i);
+        bool has = g_ptr_array_find(pod->streams, stream, NULL);
+        if (pod_wanted_by(pod, stream) && !has) {
+            pod_subscribe(capture, pod, stream);
+        } else if (!pod_wanted_by(pod, stream) && has) {
+            pod_unsubscribe(capture, pod, stream);
+        }
+    }
+}
+
+/* ---- What the source tells -------------------------------------------------------------------*/
+
+static void on_interface(const SourceInterface *told, void *userdata)
+{
+    Capture *capture = userdata;
+    Pod *pod = g_hash_table_lookup(capture->open, GUINT_TO_POINTER(told->target_id));
+    if (!pod) {
+        return;
+    }
+    g_autofree char *label = pod_label(pod);
+    NodeInterface *interface = node_interface_new(told, pod->entity->uid, label);
+    g_ptr_array_add(pod->interfaces, interface);
+    for (guint i = 0; i < pod->streams->len; i++) {
+        Stream *stream = g_ptr_array_index(pod->streams, i);
+        queue_interface(stream_lock(stream), interface);
+        stream_unlock(stream);
+    }
+}
+
+static void on_packets(uint32_t target_id, Batch *batch, void *userdata)
+{
+    Capture *capture = userdata;
+    const Pod *pod = g_hash_table_lookup(capture->open, GUINT_TO_POINTER(target_id));
+    if (!pod) {
+        return;
+    }
+    capture->stats.packets += batch->count;
+    capture->stats.bytes += batch->bytes;
+    for (guint i = 0; i < pod->streams->len; i++) {
+        Stream *stream = g_ptr_array_index(pod->streams, i);
+        queue_packets(stream_lock(stream), batch);
+        stream_unlock(stream);
+    }
+}
+
+/* A ring serves all devices of a pod: its losses are told on the device that carries most, the
+ * first that is no loopback. */
+static NodeInterface *main_interface(const Pod *pod)
+{
+    for (guint i = 0; i < pod->interfaces->len; i++) {
+        NodeInterface *interface = g_ptr_array_index(pod->interfaces, i);
+        if (!interface->loopback) {
+            return interface;
+        }
+    }
+    return pod->interfaces->len > 0 ? g_ptr_array_index(pod->interfaces, 0) : NULL;
+}
+
+static void on_lost(uint32_t target_id, uint64_t packets, uint64_t from_ns, uint64_t to_ns,
+                    bool unknown, void *userdata)
+{
+    Capture *capture = userdata;
+    const Pod *pod = g_hash_table_lookup(capture->open, GUINT_TO_POINTER(target_id));
+    if (!pod) {
+        return;
+    }
+    capture->stats.kernel_lost += packets;
+    QueueLoss loss = {.stage = REMORA__V1__LOSS_STAGE__LOSS_STAGE_KERNEL_RING,
+                      .interface = main_interface(pod),
+                      .packets = packets,
+                      .from_ns = from_ns,
+                      .to_ns = to_ns,
+                      .unknown = unknown};
+    for (guint i = 0; i < pod->streams->len; i++) {
+        Stream *stream = g_ptr_array_index(pod->streams, i);
+        queue_loss(stream_lock(stream), &loss);
+        stream_unlock(stream);
+    }
+}
+
+static void on_watermark(uint64_t unix_ns, void *userdata)
+{
+    Capture *capture = userdata;
+    for (guint i = 0; i < capture->streams->len; i++) {
+        Stream *stream = g_ptr_array_index(capture->streams, i);
+        queue_watermark(stream_lock(stream), unix_ns);
+        stream_unlock(stream);
+    }
+}
+
+/* The source is in the middle of its work: the target is closed after that. */
+static void on_ended(uint32_t target_id, int error, const char *message, void *userdata)
+{
+    Capture *capture = userdata;
+    EndedTarget ended = {target_id, error, g_strdup(message)};
+    g_array_append_val(capture->ended, ended);
+}
+
+const SourceCallbacks capture_source_callbacks = {
+    .interface = on_interface,
+    .packets = on_packets,
+    .lost = on_lost,
+    .watermark = on_watermark,
+    .ended = on_ended,
+};
+
+/* ---- Work ------------------------------------------------------------------------------------*/
+
+static void ended_clear(void *data)
+{
+    g_free(((EndedTarget *)data)->message);
+}
+
+static void close_ended(Capture *capture)
+{
+    for (guint i = 0; i < capture->ended->len; i++) {
+        const EndedTarget *ended = &g_array_index(capture->ended, EndedTarget, i);
+        Pod *pod = g_hash_table_lookup(capture->open, GUINT_TO_POINTER(ended->target_id));
+        if (!pod) {
+            continue;
+        }
+        pod_close(capture, pod);
+        g_autofree char *reason =
+            ended->error == 0 ? g_strdup("its network namespace is gone")
+                              : g_strdup_printf("can no longer be captured: %s: %s",
+                                                ended->message ? ended->message : "its socket",
+                                                g_strerror(ABS(ended->error)));
+        pod_set_reason(pod, reason);
+        for (guint j = 0; ended->error != 0 && j < pod->streams->len; j++) {
+            tell_not_captured(pod, g_ptr_array_index(pod->streams, j));
+        }
+    }
+    g_array_set_size(capture->ended, 0);
+}
+
+static void retry_failed(Capture *capture)
+{
+    uint64_t now_ns = clock_monotonic_ns();
+    if (now_ns < capture->retry_ns) {
+        return;
+    }
+    capture->retry_ns = now_ns + RETRY_NS;
+    GHashTableIter iter;
+    Pod *pod;
+    g_hash_table_iter_init(&iter, capture->pods);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
+        if (pod->streams->len > 0 && pod->target_id == 0 && pod->netns_fd >= 0) {
+            pod_open(capture, pod);
+        }
+    }
+}
+
+void capture_run(Capture *capture, int timeout_ms)
+{
+    capture->source->ops->run(capture->source, timeout_ms);
+    close_ended(capture);
+    retry_failed(capture);
+    for (guint i = 0; i < capture->streams->len; i++) {
+        Stream *stream = g_ptr_array_index(capture->streams, i);
+        stream_lock(stream);
+        stream_unlock(stream);
+    }
+}
+
+void capture_wake(Capture *capture)
+{
+    capture->source->ops->wake(capture->source);
+}
+
+void capture_stats(const Capture *capture, CaptureStats *ret)
+{
+    *ret = capture->stats;
+}
+
+uint64_t capture_ring_bytes(const Capture *capture)
+{
+    return capture->source->ops->ring_bytes(capture->source);
+}
+
+GHashTable *capture_pods(const Capture *capture)
+{
+    return capture->pods;
+}
+
+void capture_pod_stats(const Capture *capture, const Pod *pod, SourceTargetStats *ret)
+{
+    SourceTargetStats now = {0};
+    if (pod->target_id) {
+        capture->source->ops->stats(capture->source, pod->target_id, &now);
+    }
+    ret->packets = pod->past.packets + now.packets;
+    ret->bytes = pod->past.bytes + now.bytes;
+    ret->lost = pod->past.lost + now.lost;
+    ret->ring_bytes = now.ring_bytes;
+}
+
+Capture *capture_new(const Selector *allowed)
+{
+    Capture *capture = g_new0(Capture, 1);
+    capture->allowed = allowed;
+    capture->pods = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, pod_free);
+    capture->open = g_hash_table_new(NULL, NULL);
+    capture->streams = g_ptr_array_new_with_free_func((GDestroyNotify)(void (*)(void))stream_unref);
+    capture->ended = g_array_new(FALSE, FALSE, sizeof(EndedTarget));
+    g_array_set_clear_func(capture->ended, ended_clear);
+    return capture;
+}
+
+Capture *capture_free(Capture *capture)
+{
+    GHashTableIter iter;
+    Pod *pod;
+    g_hash_table_iter_init(&iter, capture->pods);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
+        pod_close(capture, pod);
+    }
+    if (capture->source) {
+        capture->source->ops->free(capture->source);
+    }
+    g_hash_table_unref(capture->open);
+    g_hash_table_unref(capture->pods);
+    g_ptr_array_unref(capture->streams);
+    g_array_unref(capture->ended);
+    g_free(capture);
+    return NULL;
+}
+
+void capture_set_source(Capture *capture, Source *source)
+{
+    capture->source = source;
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The pods of this node, the source that captures them, and the streams that want their packets.
+ *
+ * A pod is open for capture only while a stream wants it. Everything here belongs to the capture
+ * thread. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node-capture/server/stream.h"
+#include "node-capture/source/source.h"
+#include "node-capture/targets/targets.h"
+
+typedef struct Pod {
+    Entity *entity;
+    int netns_fd;           /* ours; -1: there is none */
+    bool excluded;          /* by the configuration */
+    char *reason;           /* why it is not captured, if that is a fault; else NULL */
+    uint32_t target_id;     /* 0: not open */
+    GPtrArray *interfaces;  /* of NodeInterface *, while it is open */
+    GPtrArray *streams;     /* of Stream *, borrowed: those that want it */
+    SourceTargetStats past; /* of earlier openings */
+} Pod;
+
+typedef struct CaptureStats {
+    uint64_t packets, bytes; /* that the source handed over */
+    uint64_t kernel_lost;
+    uint64_t opened, open_failures;
+    StreamStats closed_streams; /* sums; `waiting` is what was left when their readers went away */
+} CaptureStats;
+
+typedef struct Capture Capture;
+
+extern const SourceCallbacks capture_source_callbacks; /* userdata: the Capture */
+
+/* `allowed` is what may be captured at all; borrowed. */
+Capture *capture_new(const Selector *allowed);
+Capture *capture_free(Capture *capture); /* also frees the source */
+void capture_set_source(Capture *capture, Source *source);
+
+void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd);
+void capture_pod_vanished(Capture *capture, const char *uid);
+void capture_pod_failed(Capture *capture, const Entity *entity, const char *reason);
+void capture_pod_changed(Capture *capture,
+                         const Entity *entity); /* labels may decide who wants it */
+
+/* Takes a reference; opens at once what the stream wants. */
+void capture_add_stream(Capture *capture, Stream *stream);
+/* Returns false if it is not known. */
+bool capture_remove_stream(Capture *capture, Stream *stream);
+const GPtrArray *capture_streams(const Capture *capture); /* of Stream * */
+
+/* Serves the source for up to timeout_ms, then what is due besides. */
+void capture_run(Capture *capture, int timeout_ms);
+void capture_wake(Capture *capture); /* from any thread */
+
+void capture_stats(const Capture *capture, CaptureStats *ret);
+uint64_t capture_ring_bytes(const Capture *capture);
+GHashTable *capture_pods(const Capture *capture); /* uid -> Pod, not to be changed */
+void capture_pod_stats(const Capture *capture, const Pod *pod, SourceTargetStats *ret);
+Remora__V1__TargetState pod_state(const Pod *pod);

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "node-capture/server/node.h"
+
+#include <inttypes.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "node-capture/server/status.h"
+
+#define PASS_MS \
+    20 /* while streams are open: packets wait 50 ms at most, heartbeats come every 100 ms */
+#define IDLE_MS  1000
+#define DRAIN_NS (200u * 1000000u) /* at the end: for readers to take what waits ... */
+#define STOP_NS  (400u * 1000000u) /* ... and to take the rest: losses and End */
+
+typedef enum CommandKind {
+    COMMAND_ADD,
+    COMMAND_REMOVE,
+    COMMAND_STATUS,
+    COMMAND_TARGETS,
+    COMMAND_REFUSED
+} CommandKind;
+
+typedef struct Command {
+    CommandKind kind;
+    Stream *stream;
+    int status;
+    RpcCall *call;
+    Selector *selector;
+} Command;
+
+struct Node {
+    const NodeInfo *info;
+    Selector *allowed;
+    Capture *capture;
+    Targets *targets;
+    GHashTable *entities; /* &entity->key -> Entity: all that is known */
+    GHashTable *problems; /* subject -> message, as the targets told */
+    NodeCounters counters;
+    bool synced;
+    GThread *thread;
+    char *stop_reason;
+
+    GAsyncQueue *commands;       /* of Command * */
+    int targets_ready, stopping; /* atomic */
+};
+
+/* ---- Commands --------------------------------------------------------------------------------*/
+
+static void command_free(void *data)
+{
+    Command *command = data;
+    stream_unref(command->stream);
+    rpc_call_unref(command->call);
+    selector_free(command->selector);
+    g_free(command);
+}
+
+static void push_command(Node *node, Command command)
+{
+    g_async_queue_push(node->commands, g_memdup2(&command, sizeof(command)));
+    capture_wake(node->capture);
+}
+
+void node_add_stream(Node *node, Stream *stream)
+{
+    push_command(node, (Command){.kind = COMMAND_ADD, .stream = stream_ref(stream)});
+}
+
+void node_remove_stream(Node *node, Stream *stream, int status)
+{
+    push_command(node,
+                 (Command){.kind = COMMAND_REMOVE, .stream = stream_ref(stream), .status = status});
+}
+
+void node_stream_refused(Node *node)
+{
+    push_command(node, (Command){.kind = COMMAND_REFUSED});
+}
+
+void node_answer_status(Node *node, RpcCall *call)
+{
+    push_command(node, (Command){.kind = COMMAND_STATUS, .call = rpc_call_ref(call)});
+}
+
+void node_answer_targets(Node *node, RpcCall *call, Selector *selector)
+{
+    push_command(
+        node, (Command){.kind = COMMAND_TARGETS, .call = rpc_call_ref(call), .selector = selector});
+}
+
+static void queue_entity(void *key, void *entity, void *queue)
+{
+    queue_identity(queue, entity, 0);
+}
+
+static void add_stream(Node *node, Stream *stream)
+{
+    if (stream_is_closed(stream)) {
+        return;
+    }
+    node->counters.streams_opened++;
+    log_info("stream %" PRIu64 " opened by %s: %s", stream_id(stream), stream_peer(stream),
+             stream_wish(stream)->summary);
+    Queue *queue = stream_lock(stream);
+    g_hash_table_foreach(node->entities, queue_entity, queue);
+    queue_synced(queue);
+    stream_unlock(stream);
+    capture_add_stream(node->capture, stream);
+    if (node_is_stopping(node)) {
+        stream_end(stream, node->stop_reason);
+    }
+}
+
+static void remove_stream(Node *node, Stream *stream, int status)
+{
+    if (!capture_remove_stream(node->capture, stream)) {
+        return;
+    }
+    StreamStats stats;
+    stream_stats(stream, &stats);
+    log_info("stream %" PRIu64 " closed by %s after %.1f s (%s): %" PRIu64 " packets sent, %" PRIu64
+             " filtered, lost %" PRIu64 " in the kernel and %" PRIu64 " in its queue, %" PRIu64
+             " not taken",
+             stream_id(stream), stream_peer(stream), (double)stream_age_ns(stream) / 1e9,
+             status == 0 ? "ok" : g_strerror(-status), stats.queue.sent, stats.queue.filtered,
+             stats.queue.kernel_lost, stats.queue.dropped + stats.queue.invalid,
+             stats.queue.waiting);
+}
+
+static void run_command(Node *node, const Command *command)
+{
+    switch (command->kind) {
+    case COMMAND_ADD:
+        add_stream(node, command->stream);
+        break;
+    case COMMAND_REMOVE:
+        remove_stream(node, command->stream, command->status);
+        break;
+    case COMMAND_STATUS:
+        status_answer(command->call, node->info, node->capture, &node->counters, node->problems);
+        break;
+    case COMMAND_TARGETS:
+        status_answer_targets(command->call, node->info, node->capture, command->selector);
+        break;
+    case COMMAND_REFUSED:
+        node->counters.streams_refused++;
+        break;
+    }
+}
+
+static void run_commands(Node *node)
+{
+    Command *command;
+    while ((command = g_async_queue_try_pop(node->commands))) {
+        run_command(node, command);
+        command_free(command);
+    }
+}
+
+/* ---- What the targets tell -------------------------------------------------------------------*/
+
+static void on_appeared(const Entity *pod, int netns_fd, void *userdata)
+{
+    capture_pod_appeared(((Node *)userdata)->capture, pod, netns_fd);
+}
+
+static void on_vanished(const char *pod_uid, void *userdata)
+{
+    capture_pod_vanished(((Node *)userdata)->capture, pod_uid);
+}
+
+static void on_failed(const Entity *pod, const char *reason, void *userdata)
+{
+    capture_pod_failed(((Node *)userdata)->capture, pod, reason);
+}
+
+static void on_identity(const Entity *entity, uint64_t deleted_ns, void *userdata)
+{
+    Node *node = userdata;
+    node->counters.identity_events++;
+    const GPtrArray *streams = capture_streams(node->capture);
+    for (guint i = 0; i < streams->len; i++) {
+        Stream *stream = g_ptr_array_index(streams, i);
+        queue_identity(stream_lock(stream), entity, deleted_ns);
+        stream_unlock(stream);
+    }
+    if (deleted_ns > 0) {
+        g_hash_table_remove(node->entities, &entity->key);
+    } else {
+        Entity *known = entity_ref(entity);
+        g_hash_table_replace(node->entities, &known->key, known);
+        capture_pod_changed(node->capture, entity);
+    }
+}
+
+static void on_synced(void *userdata)
+{
+    ((Node *)userdata)->synced = true;
+}
+
+static void on_problem(const char *subject, const char *message, void *userdata)
+{
+    Node *node = userdata;
+    if (message) {
+        log_warning("%s: %s", subject, message);
+        g_hash_table_replace(node->problems, g_strdup(subject), g_strdup(message));
+    } else {
+        log_info("%s: well again", subject);
+        g_hash_table_remove(node->problems, subject);
+    }
+}
+
+const TargetsCallbacks node_targets_callbacks = {
+    .appeared = on_appeared,
+    .vanished = on_vanished,
+    .failed = on_failed,
+    .identity = on_identity,
+    .synced = on_synced,
+    .problem = on_problem,
+};
+
+void node_targets_ready(Node *node)
+{
+    g_atomic_int_set(&node->targets_ready, 1);
+    capture_wake(node->capture);
+}
+
+/* ---- The thread ------------------------------------------------------------------------------*/
+
+/* Streams begin with the whole state, so they wait for it. */
+static void one_pass(Node *node, int timeout_ms)
+{
+    if (g_atomic_int_compare_and_exchange(&node->targets_ready, 1, 0)) {
+        node->targets->ops->dispatch(node->targets);
+    }
+    if (node->synced) {
+        run_commands(node);
+    }
+    bool idle = capture_streams(node->capture)->len == 0;
+    capture_run(node->capture, MIN(timeout_ms, idle ? IDLE_MS : PASS_MS));
+}
+
+static void for_streams(const Node *node, void (*function)(Stream *stream, const Node *node))
+{
+    const GPtrArray *streams = capture_streams(node->capture);
+    for (guint i = 0; i < streams->len; i++) {
+        function(g_ptr_array_index(streams, i), node);
+    }
+}
+
+static void end_stream(Stream *stream, const Node *node)
+{
+    stream_end(stream, node->stop_reason);
+}
+
+static void drop_waiting(Stream *stream, const Node *node)
+{
+    queue_drop_all(stream_lock(stream));
+    stream_unlock(stream);
+}
+
+/* Until all streams are closed or the time is over. */
+static void await_streams(Node *node, uint64_t deadline_ns)
+{
+    uint64_t now_ns;
+    while (capture_streams(node->capture)->len > 0 &&
+           (now_ns = clock_monotonic_ns()) < deadline_ns) {
+        Command *command =
+            g_async_queue_timeout_pop(node->commands, (deadline_ns - now_ns) / 1000u + 1);
+        if (command) {
+            run_command(node, command);
+            command_free(command);
+        }
+    }
+}
+
+static void end_streams(Node *node)
+{
+    uint64_t now_ns = clock_monotonic_ns();
+    one_pass(node, 0);
+    for_streams(node, end_stream);
+    await_streams(node, now_ns + DRAIN_NS);
+    for_streams(node, drop_waiting);
+    await_streams(node, now_ns + STOP_NS);
+}
+
+static void *node_thread(void *data)
+{
+    Node *node = data;
+    while (!node_is_stopping(node)) {
+        one_pass(node, IDLE_MS);
+    }
+    end_streams(node);
+    return NULL;
+}
+
+Node *node_new(const NodeInfo *info, Selector *allowed)
+{
+    Node *node = g_new0(Node, 1);
+    node->info = info;
+    node->allowed = allowed;
+    node->capture = capture_new(allowed);
+    node->entities = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
+                                           (GDestroyNotify)(void (*)(void))entity_unref);
+    node->problems = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    node->commands = g_async_queue_new_full(command_free);
+    return node;
+}
+
+Capture *node_capture(Node *node)
+{
+    return node->capture;
+}
+
+void node_start(Node *node, Source *source, Targets *targets)
+{
+    capture_set_source(node->capture, source);
+    node->targets = targets;
+    node->thread = g_thread_new("capture", node_thread, node);
+}
+
+void node_stop(Node *node, const char *reason)
+{
+    if (node->thread) {
+        node->stop_reason = g_strdup(reason);
+        g_atomic_int_set(&node->stopping, 1);
+        capture_wake(node->capture);
+        g_thread_join(g_steal_pointer(&node->thread));
+    }
+}
+
+bool node_is_stopping(Node *node)
+{
+    return g_atomic_int_get(&node->stopping);
+}
+
+Node *node_free(Node *node)
+{
+    if (node) {
+        node_stop(node, "remora-node ends");
+        if (node->targets) {
+            node->targets->ops->free(node->targets);
+        }
+        capture_free(node->capture);
+        g_async_queue_unref(node->commands);
+        g_hash_table_unref(node->entities);
+        g_hash_table_unref(node->problems);
+        selector_free(node->allowed);
+        g_free(node->stop_reason);
+        g_free(node);
+    }
+    return NULL;
+}

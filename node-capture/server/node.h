@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The capture thread: it owns the targets, what is captured, and what is known. Other threads ask
+ * it by messages. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "common/rpc/rpc.h"
+#include "node-capture/server/capture.h"
+#include "node-capture/server/info.h"
+#include "node-capture/server/stream.h"
+#include "node-capture/source/source.h"
+#include "node-capture/targets/targets.h"
+
+typedef struct Node Node;
+
+extern const TargetsCallbacks node_targets_callbacks; /* userdata: the Node */
+
+/* `info` is borrowed. `allowed` (taken over): what may be captured at all. */
+Node *node_new(const NodeInfo *info, Selector *allowed);
+/* Ends the thread if node_stop() was not called. Also frees source and targets. */
+Node *node_free(Node *node);       /* NULL is fine; returns NULL */
+Capture *node_capture(Node *node); /* userdata of the source's callbacks */
+
+/* Takes over both and starts the thread. */
+void node_start(Node *node, Source *source, Targets *targets);
+/* Ends all streams (within 400 ms: by then a reader that does not read has lost what waited for it)
+ * and the thread. */
+void node_stop(Node *node, const char *reason);
+
+/* All below: from any thread; they return at once. */
+
+void node_targets_ready(Node *node); /* the descriptor of the targets is readable */
+bool node_is_stopping(Node *node);
+void node_add_stream(Node *node, Stream *stream);
+void node_remove_stream(Node *node, Stream *stream, int status);
+void node_stream_refused(Node *node); /* for the counter */
+/* These answer the call. */
+void node_answer_status(Node *node, RpcCall *call);
+void node_answer_targets(Node *node, RpcCall *call,
+                         Selector *selector); /* takes over the selector */

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The answers to GetStatus and ListTargets. On the capture thread. */
+#pragma once
+
+#include <glib.h>
+
+#include "common/rpc/rpc.h"
+#include "node-capture/server/capture.h"
+#include "node-capture/server/info.h"
+
+/* Counters beside those of Capture. */
+typedef struct NodeCounters {
+    uint64_t streams_opened, streams_refused;
+    uint64_t identity_events;
+} NodeCounters;
+
+/* `problems`: subject -> message. Both finish the call. */
+void status_answer(RpcCall *call, const NodeInfo *info, const Capture *capture,
+                   const NodeCounters *counters, GHashTable *problems);
+void status_answer_targets(RpcCall *call, const NodeInfo *info, const Capture *capture,
+                           const Selector *selector);

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "node-capture/server/stream.h"
+
+#include <errno.h>
+
+#include "common/clock.h"
+#include "node-capture/server/encode.h"
+
+struct Stream {
+    int refs;
+    uint64_t id, opened_ns;
+    const NodeInfo *info;
+    StreamWish wish;
+    char *peer;
+    uint64_t queue_bytes;
+    const StreamCallbacks *callbacks;
+    void *userdata;
+
+    GMutex lock; /* of all below */
+    RpcCall *call;
+    Queue *queue;
+    uint64_t sequence;
+    bool under_way; /* the transport has a message and has not taken it yet */
+    bool closed;    /* nothing more can be sent */
+    char *end_reason;
+};
+
+void stream_wish_clear(StreamWish *wish)
+{
+    selector_free(wish->selector);
+    g_free(wish->filter);
+    g_free(wish->client);
+    g_free(wish->summary);
+    *wish = (StreamWish){0};
+}
+
+/* Sends one message. */
+static void send_message(Stream *stream, EncodedMessage *message)
+{
+    stream->sequence++;
+    stream->under_way = true;
+    if (rpc_call_send(stream->call, message->pieces, message->n_pieces) < 0) {
+        stream->closed = true;
+    }
+}
+
+static void finish(Stream *stream, int status, const char *message)
+{
+    rpc_call_finish(stream->call, status, message);
+    stream->closed = true;
+}
+
+/* Sends what is due, if nothing is under way. */
+static void pump(Stream *stream)
+{
+    if (!stream->queue || stream->under_way || stream->closed) {
+        return;
+    }
+    EncodedMessage encoded;
+    if (stream->sequence == 0) {
+        encode_hello(1, stream->info, &stream->wish, &encoded);
+        send_message(stream, &encoded);
+        return;
+    }
+    QueueMessage message;
+    queue_next(stream->queue, clock_monotonic_ns(), &message);
+    if (message.type != QUEUE_NOTHING) {
+        encode_queue_message(&message, stream->sequence + 1, stream->info, &stream->wish, &encoded);
+        send_message(stream, &encoded);
+        queue_message_clear(&message);
+    } else if (stream->end_reason && queue_is_empty(stream->queue)) {
+        encode_end(stream->sequence + 1, stream->end_reason, &encoded);
+        send_message(stream, &encoded);
+        finish(stream, -ECONNREFUSED, stream->end_reason);
+    }
+}
+
+static void on_ready(RpcCall *call, void *userdata)
+{
+    Stream *stream = userdata;
+    g_mutex_lock(&stream->lock);
+    stream->under_way = false;
+    pump(stream);
+    g_mutex_unlock(&stream->lock);
+}
+
+static void on_closed(RpcCall *call, int status, void *userdata)
+{
+    Stream *stream = userdata;
+    g_mutex_lock(&stream->lock);
+    stream->closed = true;
+    g_mutex_unlock(&stream->lock);
+    stream->callbacks->closed(stream, status, stream->userdata);
+    stream_unref(stream);
+}
+
+static const RpcCallHandlers call_handlers = {on_ready, on_closed};
+
+Stream *stream_new(RpcCall *call, uint64_t id, const NodeInfo *info, StreamWish *wish,
+                   uint64_t queue_bytes, const StreamCallbacks *callbacks, void *userdata)
+{
+    Stream *stream = g_new0(Stream, 1);
+    stream->refs = 2; /* the caller's and that of the call */
+    stream->id = id;
+    stream->opened_ns = clock_monotonic_ns();
+    stream->info = info;
+    stream->wish = *wish;
+    *wish = (StreamWish){0};
+    stream->peer = g_strdup(rpc_call_peer(call));
+    stream->queue_bytes = queue_bytes;
+    stream->callbacks = callbacks;
+    stream->userdata = userdata;
+    g_mutex_init(&stream->lock);
+    stream->call = rpc_call_ref(call);
+    rpc_call_set_handlers(call, &call_handlers, stream);
+    return stream;
+}
+
+Stream *stream_ref(Stream *stream)
+{
+    g_atomic_int_inc(&stream->refs);
+    return stream;
+}
+
+Stream *stream_unref(Stream *stream)
+{
+    if (stream && g_atomic_int_dec_and_test(&stream->refs)) {
+        rpc_call_unref(stream->call);
+        queue_free(stream->queue);
+        stream_wish_clear(&stream->wish);
+        g_mutex_clear(&stream->lock);
+        g_free(stream->peer);
+        g_free(stream->end_reason);
+        g_free(stream);
+    }
+    return NULL;
+}
+
+uint64_t stream_id(const Stream *stream)
+{
+    return stream->id;
+}
+
+const char *stream_peer(const Stream *stream)
+{
+    return stream->peer;
+}
+
+const StreamWish *stream_wish(const Stream *stream)
+{
+    return &stream->wish;
+}
+
+uint64_t stream_age_ns(const Stream *stream)
+{
+    return clock_monotonic_ns() - stream->opened_ns;
+}
+
+void stream_open(Stream *stream)
+{
+    if (stream_is_closed(stream)) {
+        return;
+    }
+    g_autoptr(GError) error = NULL;
+    Filter *filter = *stream->wish.filter ? filter_new(stream->wish.filter, &error) : NULL;
+    g_mutex_lock(&stream->lock);
+    if (stream->closed) {
+        filter_free(filter);
+    } else if (error) {
+        finish(stream, -EINVAL, error->message);
+        stream->callbacks->refused(stream, error->message, stream->userdata);
+    } else {
+        stream->queue = queue_new(stream->queue_bytes, stream->wish.snap_length, filter);
+        stream->callbacks->opened(stream, stream->userdata);
+    }
+    g_mutex_unlock(&stream->lock);
+}
+
+bool stream_is_closed(Stream *stream)
+{
+    g_mutex_lock(&stream->lock);
+    bool closed = stream->closed;
+    g_mutex_unlock(&stream->lock);
+    return closed;
+}
+
+Queue *stream_lock(Stream *stream)
+{
+    g_mutex_lock(&stream->lock);
+    return stream->queue;
+}
+
+void stream_unlock(Stream *stream)
+{
+    if (!stream->closed && queue_events(stream->queue) > STREAM_EVENTS_MAX) {
+        finish(stream, -EMSGSIZE,
+               "the stream was not read for so long that its identity events no longer fit; open "
+               "it again");
+    }
+    pump(stream);
+    g_mutex_unlock(&stream->lock);
+}
+
+void stream_end(Stream *stream, const char *reason)
+{
+    Queue *queue = stream_lock(stream);
+    g_free(stream->end_reason);
+    stream->end_reason = g_strdup(reason);
+    queue_finish(queue);
+    stream_unlock(stream);
+}
+
+void stream_stats(Stream *stream, StreamStats *ret)
+{
+    g_mutex_lock(&stream->lock);
+    *ret = (StreamStats){.messages_sent = stream->sequence};
+    if (stream->queue) {
+        queue_stats(stream->queue, &ret->queue);
+    }
+    g_mutex_unlock(&stream->lock);
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* One call of Capture/Stream: what was asked for, the queue, and the sending of it.
+ *
+ * The capture thread fills the queue between stream_lock() and stream_unlock(); messages leave from
+ * there and, while the reader keeps the transport busy, from the RPC thread. One message is under
+ * way at a time, so a reader that stops costs its queue and no more. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/rpc/rpc.h"
+#include "node-capture/server/info.h"
+#include "node-capture/server/queue.h"
+#include "node-capture/targets/targets.h"
+
+/* Events (identity, interfaces) that wait at most; a reader that far behind is told to go away. */
+#define STREAM_EVENTS_MAX 500000u
+
+typedef struct StreamWish {
+    uint32_t protocol_version; /* the one both sides speak */
+    Selector *selector;
+    uint32_t snap_length;
+    char *filter;  /* "": none */
+    char *client;  /* printable */
+    char *summary; /* printable, of all this, for the log */
+} StreamWish;
+void stream_wish_clear(StreamWish *wish);
+
+typedef struct StreamStats {
+    QueueStats queue;
+    uint64_t messages_sent;
+} StreamStats;
+
+typedef struct Stream Stream;
+
+typedef struct StreamCallbacks {
+    /* Either of these once, from stream_open(), and neither if the call is over by then. Must not
+     * call back. */
+    void (*opened)(Stream *stream, void *userdata);
+    void (*refused)(Stream *stream, const char *reason, void *userdata);
+    /* Once, on the RPC thread, when the call is over. */
+    void (*closed)(Stream *stream, int status, void *userdata);
+} StreamCallbacks;
+
+/* Inside an RPC method's start(). Takes over what is in `wish`. `queue_bytes`: memory of packets
+ * that wait. */
+Stream *stream_new(RpcCall *call, uint64_t id, const NodeInfo *info, StreamWish *wish,
+                   uint64_t queue_bytes, const StreamCallbacks *callbacks, void *userdata);
+/* Compiles the filter, which may block: on a thread of its own. */
+void stream_open(Stream *stream);
+Stream *stream_ref(Stream *stream);
+Stream *stream_unref(Stream *stream); /* NULL is fine; returns NULL */
+
+uint64_t stream_id(const Stream *stream);
+const char *stream_peer(const Stream *stream);
+const StreamWish *stream_wish(const Stream *stream);
+uint64_t stream_age_ns(const Stream *stream);
+
+bool stream_is_closed(Stream *stream);
+
+/* The queue, for a short while; only after opened(). Unlocking sends what is due. */
+Queue *stream_lock(Stream *stream);
+void stream_unlock(Stream *stream);
+
+/* What waits is sent, then End, then status UNAVAILABLE. */
+void stream_end(Stream *stream, const char *reason);
+void stream_stats(Stream *stream, StreamStats *ret);
