@@ -8,9 +8,9 @@
 #include "collector/collector.h"
 #include "common/log.h"
 #include "extcap/filter.h"
-#include "extcap/names.h"
 #include "extcap/lists.h"
-#include "extcap/output.h"
+#include "extcap/names.h"
+#include "extcap/writer.h"
 
 #define STATUS_INTERVAL_US G_USEC_PER_SEC
 
@@ -21,7 +21,7 @@ typedef struct Capture {
     char *filter;
     Inventory *inventory;
     Collector *collector;
-    Output *output;
+    Writer *writer;
     GMutex mutex;
     GCond ended;
     bool has_ended;
@@ -64,8 +64,8 @@ static void on_warning(const char *text, void *userdata)
 static int on_write(const uint8_t *bytes, size_t length, void *userdata)
 {
     Capture *capture = userdata;
-    int r = output_write(capture->output, bytes, length);
-    if (r == 0 && output_full(capture->output))
+    int r = writer_write(capture->writer, bytes, length);
+    if (r == 0 && writer_full(capture->writer))
         collector_stop(capture->collector);
     return r;
 }
@@ -121,10 +121,13 @@ static void summarize(const Capture *capture)
 {
     CollectorStats stats;
     collector_stats(capture->collector, &stats);
-    g_autofree char *size = g_format_size(output_bytes(capture->output));
+    /* Under a limit the collector hands over more than is written. */
+    uint64_t limit = capture->options->packets;
+    uint64_t packets = limit ? MIN(limit, stats.packets_written) : stats.packets_written;
+    g_autofree char *size = g_format_size(writer_bytes(capture->writer));
     g_autoptr(GString) text = g_string_new(NULL);
-    g_string_append_printf(text, "%" G_GUINT64_FORMAT " packets, %s written to %s; ",
-                           stats.packets_written, size, output_name(capture->output));
+    g_string_append_printf(text, "%" G_GUINT64_FORMAT " packets, %s written to %s; ", packets, size,
+                           writer_name(capture->writer));
     if (lost(&stats) == 0)
         g_string_append(text, "none lost");
     else
@@ -230,7 +233,7 @@ bool capture_run(const RemoradumpOptions *options, char **operands, Control *con
     /* The output comes last: a mistake in the options shall not cost the file that is there. Until
      * then a signal just ends us. */
     bool ok = prepare(&capture, operands, error) &&
-              (capture.output = output_open(path, options->packets, error));
+              (capture.writer = writer_open(path, options->packets, error));
     if (ok) {
         g_autoptr(GError) write_error = NULL;
         *ret_opened = true;
@@ -238,7 +241,7 @@ bool capture_run(const RemoradumpOptions *options, char **operands, Control *con
         if (capture.alone)
             summarize(&capture);
         /* Of the two errors after a failed write this one names the file. */
-        if (!output_close(capture.output, &write_error)) {
+        if (!writer_close(capture.writer, &write_error)) {
             g_clear_error(error);
             g_propagate_error(error, g_steal_pointer(&write_error));
             ok = false;

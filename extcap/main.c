@@ -11,7 +11,7 @@
 #include "extcap/lists.h"
 #include "extcap/names.h"
 #include "extcap/options.h"
-#include "extcap/output.h"
+#include "extcap/writer.h"
 
 enum { EXIT_USAGE = 2 };
 
@@ -141,7 +141,7 @@ static int run(int argc, char **argv, Control *control)
         const char *fifo = remoradump_argument(argc, argv, "--fifo");
         control_wait_opened(control);
         if (fifo && !opened)
-            output_release_reader(fifo);
+            writer_release_reader(fifo);
     }
     options_clear(&remoradump_options, &options);
     return code;

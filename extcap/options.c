@@ -8,8 +8,8 @@ static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
 
 #define AT(member) .offset = offsetof(RemoradumpOptions, member)
 
-/* Options with a field in Wireshark's dialog have no default here, selectors excepted: Wireshark would
- * hand it over as if the user had chosen it, and so overrule the configuration file. */
+/* Options with a field in Wireshark's dialog have no default here, selectors excepted: Wireshark
+ * would hand it over as if the user had chosen it, and so overrule the configuration file. */
 static const Option table[] = {
     {.name = "endpoint",
      .kind = OPTION_LIST,
@@ -100,25 +100,25 @@ static const Option table[] = {
      .kind = OPTION_FILE,
      .argument = "FILE",
      .help = "capture, and write pcapng to FILE; - is standard output",
-     .group = "Output",
+     .group = "Writer",
      AT(write)},
     {.name = "packets",
      .short_name = 'c',
      .kind = OPTION_UINT,
      .argument = "COUNT",
      .help = "stop after COUNT packets",
-     .group = "Output",
+     .group = "Writer",
      AT(packets)},
     {.name = "duration",
      .kind = OPTION_DURATION,
      .argument = "TIME",
      .help = "stop after this time, such as 30s or 5m",
-     .group = "Output",
+     .group = "Writer",
      AT(duration_ns)},
     {.name = "comments",
      .kind = OPTION_FLAG,
      .help = "also write a readable comment on every packet, for readers without the plugin",
-     .group = "Output",
+     .group = "Writer",
      .display = "Comment on every packet",
      AT(comments)},
     {.name = "inventory",
@@ -126,14 +126,14 @@ static const Option table[] = {
      .argument = "FILE",
      .help = "further names, as kubectl get pods,services,endpointslices,nodes,namespaces -A -o "
              "json prints them",
-     .group = "Output",
+     .group = "Writer",
      .display = "File with further names",
      AT(inventory)},
     {.name = "max-wait",
      .kind = OPTION_DURATION,
      .argument = "TIME",
      .help = "how long a silent node may hold back the packets of the others; 1s by default",
-     .group = "Output",
+     .group = "Writer",
      .display = "Wait for a silent node",
      AT(max_wait_ns)},
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A collector without nodes, so that the tests decide what comes. Its one endpoint says it: "fake:WORD;WORD..." with
- *   packets=N size=BYTES   that many packets at once, then nothing until it is stopped (default 0 and 100)
- *   rate=N                 packets a second, in place of all at once
+/* A collector without nodes, so that the tests decide what comes. Its one endpoint says it:
+ * "fake:WORD;WORD..." with packets=N size=BYTES   that many packets at once, then nothing until it
+ * is stopped (default 0 and 100) rate=N                 packets a second, in place of all at once
  *   end                    ends by itself after the packets
  *   note=TEXT warn=TEXT    tells this at the start
  *   lost=N                 has lost that many in the nodes' queues
@@ -32,7 +32,8 @@ static const char *word(char **words, const char *name)
 {
     for (; *words; words++) {
         size_t length = strlen(name);
-        if (strncmp(*words, name, length) == 0 && ((*words)[length] == '=' || (*words)[length] == '\0'))
+        if (strncmp(*words, name, length) == 0 &&
+            ((*words)[length] == '=' || (*words)[length] == '\0'))
             return *words + length + ((*words)[length] == '=');
     }
     return NULL;
@@ -48,11 +49,13 @@ static char **split(const char *endpoint, GError **error)
 {
     if (g_str_has_prefix(endpoint, "fake:") && !strstr(endpoint, "refuse"))
         return g_strsplit(endpoint + strlen("fake:"), ";", -1);
-    g_set_error(error, g_quark_from_static_string("fake"), ECONNREFUSED, "%s: connection refused", endpoint);
+    g_set_error(error, g_quark_from_static_string("fake"), ECONNREFUSED, "%s: connection refused",
+                endpoint);
     return NULL;
 }
 
-Collector *collector_new(const CollectorConfig *config, const CollectorSink *sink, void *userdata, GError **error)
+Collector *collector_new(const CollectorConfig *config, const CollectorSink *sink, void *userdata,
+                         GError **error)
 {
     Collector *collector = g_new0(Collector, 1);
     collector->sink = *sink;
@@ -75,7 +78,8 @@ static int begin(Collector *collector)
 }
 
 /* As many packets as fit and shall be, from `first` on. */
-static int send_batch(Collector *collector, uint64_t first, uint64_t count, uint32_t size, uint64_t *ret_sent)
+static int send_batch(Collector *collector, uint64_t first, uint64_t count, uint32_t size,
+                      uint64_t *ret_sent)
 {
     static uint8_t packet[PACKET_MAX];
     PcapngBuilder builder;
@@ -142,7 +146,8 @@ bool collector_run(Collector *collector, GError **error)
     int r = produce(collector, words);
     if (r == 0 || r == -EPIPE)
         return true;
-    g_set_error(error, g_quark_from_static_string("fake"), -r, "the sink failed: %s", g_strerror(-r));
+    g_set_error(error, g_quark_from_static_string("fake"), -r, "the sink failed: %s",
+                g_strerror(-r));
     return false;
 }
 
@@ -181,8 +186,8 @@ static Remora__V1__Target *make_target(const char *name)
     return target;
 }
 
-Remora__V1__ListTargetsResponse *collector_list_targets(const char *endpoint, bool insecure, uint64_t timeout_ns,
-                                                        GError **error)
+Remora__V1__ListTargetsResponse *collector_list_targets(const char *endpoint, bool insecure,
+                                                        uint64_t timeout_ns, GError **error)
 {
     g_auto(GStrv) words = split(endpoint, error);
     if (!words)
@@ -198,8 +203,8 @@ Remora__V1__ListTargetsResponse *collector_list_targets(const char *endpoint, bo
     return response;
 }
 
-Remora__V1__GetStatusResponse *collector_get_status(const char *endpoint, bool insecure, uint64_t timeout_ns,
-                                                    GError **error)
+Remora__V1__GetStatusResponse *collector_get_status(const char *endpoint, bool insecure,
+                                                    uint64_t timeout_ns, GError **error)
 {
     g_auto(GStrv) words = split(endpoint, error);
     if (!words)
@@ -212,8 +217,9 @@ Remora__V1__GetStatusResponse *collector_get_status(const char *endpoint, bool i
 }
 
 /* Packets are neither read nor written: the tests of the collector do that. */
-bool collector_annotate_file(const char *in_path, const char *out_path, const Inventory *inventory, const char *cluster,
-                             bool comments, uint64_t *ret_packets, uint64_t *ret_named, GError **error)
+bool collector_annotate_file(const char *in_path, const char *out_path, const Inventory *inventory,
+                             const char *cluster, bool comments, uint64_t *ret_packets,
+                             uint64_t *ret_named, GError **error)
 {
     *ret_packets = *ret_named = 0;
     return true;

@@ -79,6 +79,7 @@ class Limits(Case):
             self.assertEqual(result.returncode, 0)
             self.assertEqual(file_numbers(out), list(range(count)))
             self.assertEqual(file_blocks(out)[-1][0], STATISTICS)
+            self.assertIn(f" {count} packets, ", result.stderr)
 
     def test_packets_across_batches(self):
         out = self.path("out.pcapng")

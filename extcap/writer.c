@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "extcap/output.h"
+#include "extcap/writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +23,7 @@
 #define RELEASE_WAIT_US  (5 * G_USEC_PER_SEC)
 #define RELEASE_CHECK_US (10 * 1000)
 
-struct Output {
+struct Writer {
     int file;
     bool is_file; /* can be cut back */
     char *name;
@@ -62,19 +62,19 @@ static int open_path(const char *path, GError **error)
     return file;
 }
 
-Output *output_open(const char *path, uint64_t packet_limit, GError **error)
+Writer *writer_open(const char *path, uint64_t packet_limit, GError **error)
 {
     int file = open_path(path, error);
     if (file < 0)
         return NULL;
 
-    Output *output = g_new0(Output, 1);
-    output->file = file;
-    output->name = g_strdup(file == 1 ? "standard output" : path);
-    output->limit = packet_limit;
+    Writer *writer = g_new0(Writer, 1);
+    writer->file = file;
+    writer->name = g_strdup(file == 1 ? "standard output" : path);
+    writer->limit = packet_limit;
     struct stat status;
     if (fstat(file, &status) == 0) {
-        output->is_file = S_ISREG(status.st_mode) && file != 1;
+        writer->is_file = S_ISREG(status.st_mode) && file != 1;
 #if defined(S_ISFIFO) && defined(F_SETPIPE_SZ)
         /* A batch of the collector then fits, and the two sides take fewer turns. May be refused:
          * then it is as it is. */
@@ -82,7 +82,7 @@ Output *output_open(const char *path, uint64_t packet_limit, GError **error)
             (void)fcntl(file, F_SETPIPE_SZ, FIFO_BYTES);
 #endif
     }
-    return output;
+    return writer;
 }
 
 /* Length of the first block; all of `length` if what stands there cannot be one. */
@@ -118,97 +118,97 @@ static size_t whole_blocks(const uint8_t *bytes, size_t length, size_t written)
     return whole;
 }
 
-static int write_blocks(Output *output, const uint8_t *bytes, size_t length)
+static int write_blocks(Writer *writer, const uint8_t *bytes, size_t length)
 {
     size_t written = 0;
     while (written < length) {
-        gssize n = write(output->file, bytes + written, length - written);
+        gssize n = write(writer->file, bytes + written, length - written);
         if (n >= 0) {
             written += (size_t)n;
         } else if (errno != EINTR) {
-            output->error = errno;
+            writer->error = errno;
             break;
         }
     }
     if (written == length) {
-        output->bytes += length;
+        writer->bytes += length;
         return 0;
     }
-    output->bytes += whole_blocks(bytes, length, written);
+    writer->bytes += whole_blocks(bytes, length, written);
 #ifndef G_OS_WIN32
     /* A disk that is full: the reader of the file shall not stumble over half a block. */
-    if (output->is_file && ftruncate(output->file, (off_t)output->bytes) < 0)
-        return -output->error;
+    if (writer->is_file && ftruncate(writer->file, (off_t)writer->bytes) < 0)
+        return -writer->error;
 #endif
-    return -output->error;
+    return -writer->error;
 }
 
 /* Under a limit: what comes before the packet that is one too many goes in one piece, then only
  * what is no packet. */
-static int write_limited(Output *output, const uint8_t *bytes, size_t length)
+static int write_limited(Writer *writer, const uint8_t *bytes, size_t length)
 {
     size_t start = 0, end = 0;
     while (end < length) {
         size_t next = block_length(bytes + end, length - end);
         bool packet = block_type(bytes + end, length - end) == PCAPNG_PACKET;
-        if (packet && output->packets == output->limit) {
-            int r = write_blocks(output, bytes + start, end - start);
+        if (packet && writer->packets == writer->limit) {
+            int r = write_blocks(writer, bytes + start, end - start);
             if (r < 0)
                 return r;
             start = end + next;
         } else if (packet) {
-            output->packets++;
+            writer->packets++;
         }
         end += next;
     }
-    int r = write_blocks(output, bytes + start, end - start);
-    if (output->packets == output->limit)
-        g_atomic_int_set(&output->full, 1);
+    int r = write_blocks(writer, bytes + start, end - start);
+    if (writer->packets == writer->limit)
+        g_atomic_int_set(&writer->full, 1);
     return r;
 }
 
-int output_write(Output *output, const uint8_t *bytes, size_t length)
+int writer_write(Writer *writer, const uint8_t *bytes, size_t length)
 {
-    if (output->error)
-        return -output->error;
-    return output->limit ? write_limited(output, bytes, length)
-                         : write_blocks(output, bytes, length);
+    if (writer->error)
+        return -writer->error;
+    return writer->limit ? write_limited(writer, bytes, length)
+                         : write_blocks(writer, bytes, length);
 }
 
-bool output_full(const Output *output)
+bool writer_full(const Writer *writer)
 {
-    return g_atomic_int_get(&output->full);
+    return g_atomic_int_get(&writer->full);
 }
 
-uint64_t output_bytes(const Output *output)
+uint64_t writer_bytes(const Writer *writer)
 {
-    return output->bytes;
+    return writer->bytes;
 }
 
-const char *output_name(const Output *output)
+const char *writer_name(const Writer *writer)
 {
-    return output->name;
+    return writer->name;
 }
 
-bool output_close(Output *output, GError **error)
+bool writer_close(Writer *writer, GError **error)
 {
     bool ok = true;
-    if (output->error && output->error != EPIPE) {
+    if (writer->error && writer->error != EPIPE) {
         g_set_error(error, REMORADUMP_ERROR, REMORADUMP_ERROR_FAILED,
                     "cannot write %s: %s; the first %" G_GUINT64_FORMAT
                     " bytes are there and end with a whole packet",
-                    output->name, g_strerror(output->error), output->bytes);
+                    writer->name, g_strerror(writer->error), writer->bytes);
         ok = false;
     }
     /* Some file systems tell only now that they have no room. */
-    if (output->file != 1 && close(output->file) < 0 && errno != EINTR && ok)
-        ok = fail(error, "write", output->name, errno);
-    g_free(output->name);
-    g_free(output);
+    if (writer->file != 1 && close(writer->file) < 0 && errno != EINTR && ok)
+        ok = fail(error, "write", writer->name, errno);
+    g_free(writer->name);
+    g_free(writer);
     return ok;
 }
 
-void output_release_reader(const char *fifo)
+void writer_release_reader(const char *fifo)
 {
     int flags = O_WRONLY | O_BINARY;
 #ifndef G_OS_WIN32

@@ -9,27 +9,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct Output Output;
+typedef struct Writer Writer;
 
 /* `path` "-" is standard output, refused when that is a terminal. A file is replaced. Opening a
  * fifo waits for its reader. `packet_limit` 0: none. */
-Output *output_open(const char *path, uint64_t packet_limit, GError **error);
+Writer *writer_open(const char *path, uint64_t packet_limit, GError **error);
 
 /* pcapng bytes, little endian, whole blocks. 0, or -errno: -EPIPE when the reader is gone. Packets
  * beyond the limit are left out. */
-int output_write(Output *output, const uint8_t *bytes, size_t length);
+int writer_write(Writer *writer, const uint8_t *bytes, size_t length);
 
 /* From any thread: whether as many packets as the limit allows were written. */
-bool output_full(const Output *output);
+bool writer_full(const Writer *writer);
 /* Bytes that were written, in whole blocks. */
-uint64_t output_bytes(const Output *output);
-const char *output_name(const Output *output); /* path, or "standard output" */
+uint64_t writer_bytes(const Writer *writer);
+const char *writer_name(const Writer *writer); /* path, or "standard output" */
 
 /* Closes. false with the error of the first write that failed, -EPIPE excepted, or of closing.
  * Frees in any case. */
-bool output_close(Output *output, GError **error);
+bool writer_close(Writer *writer, GError **error);
 
-/* For a capture that fails before output_open(): dumpcap waits for a writer of its fifo, so it gets
+/* For a capture that fails before writer_open(): dumpcap waits for a writer of its fifo, so it gets
  * one that has nothing to say. Waits at most some seconds for a fifo's reader. Does nothing for
  * what is no fifo. */
-void output_release_reader(const char *fifo);
+void writer_release_reader(const char *fifo);
