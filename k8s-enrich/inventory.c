@@ -292,6 +292,10 @@ static bool is_repetition(Inventory *inventory, Record *record, const Entity *en
 
 void inventory_add(Inventory *inventory, const Entity *entity)
 {
+    if (entity->to_ns && entity->to_ns == entity->from_ns) { /* it ended as it began */
+        inventory_remove(inventory, entity->kind, entity->uid, entity->from_ns);
+        return;
+    }
     Record *record = find_record(inventory, entity->kind, entity->uid);
     if (!record) {
         record = g_new0(Record, 1);
