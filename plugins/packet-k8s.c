@@ -236,6 +236,18 @@ static void add_end(const EndTree *to, const K8sEnd *end)
     }
 }
 
+/* For people only; a filter's tree shows no text. */
+static void set_title(proto_item *item, packet_info *pinfo, const K8sIdentity *identity,
+                      const char *const *names)
+{
+    if (!item || !PTREE_DATA(item)->visible)
+        return;
+    proto_item_set_text(item, "Kubernetes: %s%s -> %s%s", names[K8S_SRC] ? names[K8S_SRC] : "?",
+                        service_note(pinfo, &identity->end[K8S_SRC]),
+                        names[K8S_DST] ? names[K8S_DST] : "?",
+                        service_note(pinfo, &identity->end[K8S_DST]));
+}
+
 static proto_item *add_identity(proto_tree *tree, tvbuff_t *tvb, packet_info *pinfo,
                                 const K8sIdentity *identity, const char *const *names)
 {
@@ -243,10 +255,7 @@ static proto_item *add_identity(proto_tree *tree, tvbuff_t *tvb, packet_info *pi
     proto_tree *k8s_tree = proto_item_add_subtree(item, ett_k8s);
 
     proto_item_set_generated(item);
-    proto_item_set_text(item, "Kubernetes: %s%s -> %s%s", names[K8S_SRC] ? names[K8S_SRC] : "?",
-                        service_note(pinfo, &identity->end[K8S_SRC]),
-                        names[K8S_DST] ? names[K8S_DST] : "?",
-                        service_note(pinfo, &identity->end[K8S_DST]));
+    set_title(item, pinfo, identity, names);
     for (unsigned i = 0; i < K8S_DIRECTIONS; i++) {
         EndTree to = {.pinfo = pinfo, .tvb = tvb, .tree = k8s_tree, .direction = i};
 
@@ -256,11 +265,11 @@ static proto_item *add_identity(proto_tree *tree, tvbuff_t *tvb, packet_info *pi
         add_end(&to, &identity->end[i]);
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(identity->packet); i++) {
-        const char *text = text_of(pinfo, &identity->packet[i]);
+        const IdentityTlv *tlv = &identity->packet[i];
 
-        if (text)
+        if (tlv->length > 0 && proto_field_is_referenced(k8s_tree, hf_packet[i]))
             proto_item_set_generated(
-                proto_tree_add_string(k8s_tree, hf_packet[i], tvb, 0, 0, text));
+                proto_tree_add_string(k8s_tree, hf_packet[i], tvb, 0, 0, text_of(pinfo, tlv)));
     }
     return item;
 }
@@ -280,7 +289,7 @@ static void tap_names(packet_info *pinfo, const char *const *names)
 static void show(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, const Option *option)
 {
     K8sIdentity identity;
-    const char *names[K8S_DIRECTIONS];
+    const char *names[K8S_DIRECTIONS] = {NULL};
     proto_item *item;
     int r;
 
@@ -291,8 +300,12 @@ static void show(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, const Opti
         expert_add_info(pinfo, item, &ei_version);
         return;
     }
-    for (unsigned i = 0; i < K8S_DIRECTIONS; i++)
-        names[i] = end_name(pinfo, &identity.end[i], i);
+    for (unsigned i = 0; i < K8S_DIRECTIONS; i++) {
+        EndTree to = {.tree = tree, .direction = i};
+
+        if (have_tap_listener(k8s_tap) || is_wanted(&to, END_NAME))
+            names[i] = end_name(pinfo, &identity.end[i], i);
+    }
     item = add_identity(tree, tvb, pinfo, &identity, names);
     if (r < 0)
         expert_add_info(pinfo, item, &ei_malformed);
