@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "node-capture/server/node.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 #include "common/clock.h"
@@ -112,6 +113,20 @@ static void add_stream(Node *node, Stream *stream)
     }
 }
 
+static const char *closing_reason(int status)
+{
+    switch (status) {
+    case 0:
+        return "ended";
+    case -ECANCELED:
+        return "the reader went away";
+    case -ECONNREFUSED:
+        return "remora-node goes down";
+    default:
+        return g_strerror(-status);
+    }
+}
+
 static void remove_stream(Node *node, Stream *stream, int status)
 {
     if (!capture_remove_stream(node->capture, stream)) {
@@ -123,7 +138,7 @@ static void remove_stream(Node *node, Stream *stream, int status)
              " filtered, lost %" PRIu64 " in the kernel and %" PRIu64 " in its queue, %" PRIu64
              " not taken",
              stream_id(stream), stream_peer(stream), (double)stream_age_ns(stream) / 1e9,
-             status == 0 ? "ok" : g_strerror(-status), stats.queue.sent, stats.queue.filtered,
+             closing_reason(status), stats.queue.sent, stats.queue.filtered,
              stats.queue.kernel_lost, stats.queue.dropped + stats.queue.invalid,
              stats.queue.waiting);
 }
