@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +15,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/clock.h"
 #include "tests/node-capture/source/capture-log.h"
 #include "tests/node-capture/source/netns.h"
 #include "tests/node-capture/source/sender.h"
@@ -138,10 +136,7 @@ static void test_leaves_nothing(void)
         capture_log_close(&log);
 
         /* The namespace goes once nobody holds it, and its end of the pair with it. */
-        uint64_t deadline = clock_monotonic_ns() + 20000000000u;
-        while (if_nametoindex("veth0") && clock_monotonic_ns() < deadline)
-            g_usleep(1000);
-        g_assert_cmpuint(if_nametoindex("veth0"), ==, 0);
+        netns_await_gone("veth0");
     }
     g_assert_cmpuint(open_files(), ==, files);
 }

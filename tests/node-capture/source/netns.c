@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <net/if.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -86,8 +87,17 @@ void netns_shell(int netns_fd, const char *format, ...)
         shell(command);
 }
 
+void netns_await_gone(const char *device)
+{
+    gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+    while (if_nametoindex(device) && g_get_monotonic_time() < deadline)
+        g_usleep(1000);
+    g_assert_cmpuint(if_nametoindex(device), ==, 0);
+}
+
 void netns_veth(int netns_fd, const char *outside, const char *inside)
 {
+    netns_await_gone(outside);
     netns_shell(-1, "ip link add %s type veth peer name %s netns /proc/%d/fd/%d", outside, inside,
                 (int)getpid(), netns_fd);
     netns_shell(-1, "ip link set %s up", outside);

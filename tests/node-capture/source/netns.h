@@ -15,5 +15,9 @@ int netns_new(void);
 void netns_run(int netns_fd, void (*function)(void *data), void *data);
 /* A command line inside the namespace (negative: in our own); the test fails if it does. */
 void netns_shell(int netns_fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A veth pair, up: `outside` here, `inside` in the namespace. */
+/* Waits until a device of our namespace is gone: with the namespace that has its other end, some
+ * time after that was closed. */
+void netns_await_gone(const char *device);
+/* A veth pair, up: `outside` here, `inside` in the namespace. One of the same name, of a namespace
+ * closed before, is waited for. */
 void netns_veth(int netns_fd, const char *outside, const char *inside);
