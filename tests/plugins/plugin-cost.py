@@ -12,7 +12,6 @@ import sys
 
 from annotated import (EXTERNAL, Pcapng, WiresharkTest, identity, pod, tcp, udp)
 
-# Calls the option names per packet as the collector does: a few dozen pods, a service at the server's end.
 PODS = 40
 
 
