@@ -70,6 +70,15 @@ static grpc_channel *core_new(const char *target)
     return core;
 }
 
+/* What plain gRPC to "localhost" relies on must not be up to a name server. Whoever serves it does
+ * so on IPv4 too. */
+static char *resolve_localhost(const RpcEndpoint *endpoint)
+{
+    if (endpoint->host && !g_ascii_strcasecmp(endpoint->host, "localhost"))
+        return g_strdup_printf("127.0.0.1:%u", endpoint->port);
+    return g_strdup(endpoint->target);
+}
+
 RpcChannel *rpc_channel_new(RpcClient *client, const char *endpoint, bool insecure, GError **error)
 {
     RpcEndpoint parsed;
@@ -80,8 +89,8 @@ RpcChannel *rpc_channel_new(RpcClient *client, const char *endpoint, bool insecu
         channel = g_new0(RpcChannel, 1);
         channel->client = client;
         channel->endpoint = g_strdup(endpoint);
-        channel->target = g_strdup(parsed.target);
-        channel->core = core_new(parsed.target);
+        channel->target = resolve_localhost(&parsed);
+        channel->core = core_new(channel->target);
         g_mutex_init(&channel->lock);
     }
     rpc_endpoint_clear(&parsed);

@@ -6,8 +6,12 @@
  * callbacks must not block. Statuses are -errno here and nowhere gRPC's numbers: 0 OK, -ECANCELED
  * CANCELLED, -EINVAL INVALID_ARGUMENT, -ETIMEDOUT DEADLINE_EXCEEDED, -ENOENT NOT_FOUND, -EACCES
  * PERMISSION_DENIED and UNAUTHENTICATED, -EMSGSIZE RESOURCE_EXHAUSTED, -EPERM FAILED_PRECONDITION,
- * -ENOSYS UNIMPLEMENTED, -ECONNREFUSED UNAVAILABLE, -EIO all others. Endpoints: "HOST:PORT",
- * "[IPv6]:PORT", "unix:/path" (or "unix:///path"), "dns:///name:port". */
+ * -ENOSYS UNIMPLEMENTED, -ECONNREFUSED UNAVAILABLE (whatever the transport could not do), -EIO all
+ * others.
+ *
+ * Endpoints: "HOST:PORT", "[IPv6]:PORT", "unix:/path" (or "unix:///path"), "dns:///name:port".
+ *
+ * gRPC's own log is silent unless $GRPC_VERBOSITY is set. */
 #pragma once
 
 #include <glib.h>
@@ -28,8 +32,9 @@ bool rpc_endpoint_is_local(const char *endpoint);
 typedef struct RpcBytes {
     const void *data;
     size_t length;
-    void (*release)(void *owner); /* called once from any thread when the transport needs them no
-                                     more; NULL: copy now */
+    /* Called once when the transport needs them no more, from any thread and also inside
+     * rpc_call_send() and rpc_server_free(); NULL: copy now. */
+    void (*release)(void *owner);
     void *owner;
 } RpcBytes;
 
@@ -53,9 +58,11 @@ typedef struct RpcCallHandlers {
     void (*closed)(RpcCall *call, int status, void *userdata);
 } RpcCallHandlers;
 
-/* `insecure`: allow plain gRPC on addresses that are not local; refused with -EPERM else. Methods
- * end with path == NULL. Files of unix sockets are made with mode 0600 and removed at the end; a
- * stale one is replaced, a live one is an error. */
+/* Listens on all endpoints (up to NULL) and serves at once: start() may be called before this
+ * returns. `methods` end with path == NULL and stay the caller's, as long as the server lives.
+ * `insecure`: allow plain gRPC on addresses that are not local; refused with EPERM else. Files of
+ * unix sockets are made with mode 0600 (which sets the process's umask for a moment) and removed
+ * at the end; a stale one is replaced, a live one is an error. */
 RpcServer *rpc_server_new(const char *const *endpoints, bool insecure, const RpcMethod *methods,
                           void *userdata, GError **error);
 /* Port that the n-th endpoint got (for "127.0.0.1:0"); 0 for unix sockets. */
@@ -65,52 +72,58 @@ RpcServer *rpc_server_free(RpcServer *server);
 
 RpcCall *rpc_call_ref(RpcCall *call);
 RpcCall *rpc_call_unref(RpcCall *call);
-void rpc_call_set_handlers(RpcCall *call, const RpcCallHandlers *handlers,
-                           void *userdata); /* inside start() only */
-const char *rpc_call_peer(
-    const RpcCall *call); /* "ipv4:127.0.0.1:5000", "unix:"; valid as long as the call */
+/* Inside start() only; `handlers` are copied. */
+void rpc_call_set_handlers(RpcCall *call, const RpcCallHandlers *handlers, void *userdata);
+/* "ipv4:127.0.0.1:5000", "ipv6:[::1]:5000", "unix:"; valid as long as the call. */
+const char *rpc_call_peer(const RpcCall *call);
 
 /* Sends one message made of the given pieces. From any thread. At most one message is under way:
- * -EAGAIN until ready(). -EPIPE once the call is over. On any failure the pieces are released too.
- */
+ * -EAGAIN until ready(). -EPIPE once the call is over or finished, -EMSGSIZE over RPC_MESSAGE_MAX.
+ * On any failure the pieces are released too. */
 int rpc_call_send(RpcCall *call, const RpcBytes *pieces, size_t n_pieces);
 /* Ends the call with a status after what was sent. From any thread, once; later calls are ignored.
- * `message` may be NULL. */
+ * `message`, for a person, may be NULL; it is cut at 1024 bytes. */
 void rpc_call_finish(RpcCall *call, int status, const char *message);
 
 /* ---- Client ----------------------------------------------------------------------------------*/
 
-typedef struct RpcClient
-    RpcClient; /* a context: completion queue and thread, shared by many channels */
+/* A context: completion queue and thread, shared by many channels. */
+typedef struct RpcClient RpcClient;
 typedef struct RpcChannel RpcChannel;
 typedef struct RpcStream RpcStream;
 
 RpcClient *rpc_client_new(void);
 RpcClient *rpc_client_free(RpcClient *client); /* all channels and streams must be gone */
 
-/* Never blocks: the connection is made by the first call. -EPERM (in error) for plain gRPC to a
- * foreign address unless `insecure`. */
+/* Never blocks: the connection is made by the first call and kept; each channel has its own. A call
+ * on a broken one is a new attempt, without any backoff. EINVAL for what is no endpoint, EPERM for
+ * plain gRPC to a foreign address unless `insecure`. */
 RpcChannel *rpc_channel_new(RpcClient *client, const char *endpoint, bool insecure, GError **error);
 RpcChannel *rpc_channel_free(RpcChannel *channel);
 
 /* One request, one answer, blocking, from any thread but the client's own. 0 with *ret (free with
- * g_free), or -errno with error set. */
+ * g_free), or -errno with error set ("ENDPOINT: cause"). UINT64_MAX: wait for ever. */
 int rpc_channel_call(RpcChannel *channel, const char *path, const void *request, size_t length,
                      uint64_t timeout_ns, uint8_t **ret, size_t *ret_length, GError **error);
 
 typedef struct RpcStreamHandlers {
     /* A message, valid during the callback only. No further one comes until rpc_stream_read(). */
     void (*message)(RpcStream *stream, const uint8_t *data, size_t length, void *userdata);
-    /* The stream is over; always called once, last. `text` is the peer's or the transport's
-     * message, never NULL. */
+    /* The stream is over; always called once, last: after the messages that had arrived, so a
+     * reader that holds back for ever must cancel. `text` is the peer's or the transport's message,
+     * for a person ("connection refused"), valid during the callback; never NULL. */
     void (*closed)(RpcStream *stream, int status, const char *text, void *userdata);
 } RpcStreamHandlers;
 
-/* Opens a server stream. Fails fast (no wait for a connection) unless the transport has one:
- * reconnecting is the caller's, with its own backoff. The first read is asked for at once. */
+/* Opens a server stream. Tries to connect once, for 5 s at most: reconnecting is the caller's, with
+ * its own backoff. The first read is asked for at once; handlers (copied) may be called before
+ * this returns. */
 RpcStream *rpc_stream_open(RpcChannel *channel, const char *path, const void *request,
                            size_t length, const RpcStreamHandlers *handlers, void *userdata);
-void rpc_stream_read(RpcStream *stream); /* from any thread: ask for the next message; holding back
-                                            is flow control */
-void rpc_stream_cancel(RpcStream *stream);     /* from any thread; closed(-ECANCELED) follows */
-RpcStream *rpc_stream_free(RpcStream *stream); /* only after closed(), also inside it */
+/* Asks for the next message; nothing if that was already asked for. From any thread. Holding back
+ * is flow control: beyond about 1 MiB the peer cannot send. */
+void rpc_stream_read(RpcStream *stream);
+/* From any thread, any number of times; closed(-ECANCELED) follows, or has come. */
+void rpc_stream_cancel(RpcStream *stream);
+/* Only after closed(), also inside it. */
+RpcStream *rpc_stream_free(RpcStream *stream);
