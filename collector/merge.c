@@ -251,7 +251,13 @@ static void take_first(Merge *merge, MergePacket *ret)
     run.offset += ret->length;
     if (run.offset < run.end) {
         merge_buffer_ref(run.buffer);
-        run.time_ns = block_time(run.buffer->data + run.offset);
+        const uint8_t *next = block + ret->length;
+        run.time_ns = block_time(next);
+        /* By the time it is this run's turn again, the caches have seen many others. */
+        const uint8_t *after_next = next + block_length(next);
+        __builtin_prefetch(after_next);
+        __builtin_prefetch(after_next + 64);
+        __builtin_prefetch(after_next + 128);
         sift_down(merge->heap, merge->n_runs, &run);
     } else if (--merge->n_runs) {
         Run last = merge->heap[merge->n_runs];
