@@ -67,6 +67,8 @@ class Cluster:
         run("ip", "netns", "add", self.netns(name))
         self.namespaces.append(self.netns(name))
         self._ip(name, ["link set lo up"])
+        for scope in ("all", "default"):  # IPv4 only: no router solicitations among the traffic
+            self.sysctl(name, f"net.ipv6.conf.{scope}.disable_ipv6", 1)
 
     def _ip(self, name, commands):
         run("ip", "-netns", self.netns(name), "-batch", "-", input="\n".join(commands) + "\n",

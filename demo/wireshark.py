@@ -2,41 +2,50 @@
 """Wireshark's tools with the plugin, the extcap and the profile of a build tree, without installing them."""
 import os
 import re
+import shutil
 import subprocess
 
 
 class Wireshark:
-    """`folder` gets the private plugin, extcap and configuration folders that the environment points to."""
+    """`folder` becomes the home whose personal plugins, extcap and profile are those of the build tree."""
 
     def __init__(self, build, folder, source, plugin=True):
         self.build = os.path.abspath(build)
         self.folder = os.path.abspath(folder)
         self.remoradump = os.path.join(self.build, "extcap/remoradump")
-        self.environment = dict(os.environ, WIRESHARK_PLUGIN_DIR=self._make("plugins"),
-                                WIRESHARK_EXTCAP_DIR=self._make("extcap"),
-                                WIRESHARK_CONFIG_DIR=self._make("config"),
-                                XDG_CONFIG_HOME=self._make("config"), HOME=self._make("home"))
+        settings = os.path.join(self.folder, ".config")
+        self.environment = dict(os.environ, HOME=self.folder, XDG_CONFIG_HOME=settings)
         self.environment.pop("REMORA_ENDPOINT", None)
+        self.prefix = []
+        # Copies, not links: an ordinary user may not be able to read the build tree.
+        self._copy(self.remoradump, ".config/wireshark/extcap/remoradump")
+        self._copy(os.path.join(source, "plugins/profile/Kubernetes"), ".config/wireshark/profiles/Kubernetes")
         if plugin:
-            self._link(os.path.join(self.build, "plugins/remora.so"), "plugins/epan/remora.so")
-        self._link(self.remoradump, "extcap/remoradump")
-        self._link(os.path.join(source, "plugins/profile/Kubernetes"), "config/profiles/Kubernetes")
+            self._plugin()
         self._sanitizers()
 
-    def _make(self, name):
-        path = os.path.join(self.folder, name)
-        os.makedirs(path, exist_ok=True)
-        return path
-
-    def _link(self, target, name):
+    def _copy(self, source, name):
         path = os.path.join(self.folder, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        if not os.path.lexists(path):
-            os.symlink(os.path.abspath(target), path)
+        if os.path.isdir(source):
+            shutil.copytree(source, path, dirs_exist_ok=True)
+        else:
+            shutil.copy(source, path)
+
+    def _plugin(self):
+        """Personal plugins are loaded for ordinary users only; for root the plugin has to stand in the global folder,
+        which it does in a mount namespace of each tool's own."""
+        personal = ".local/lib/wireshark/plugins"
+        self._copy(os.path.join(self.build, "wireshark-plugins"), personal)
+        folders = subprocess.run(["tshark", "-G", "folders"], text=True, capture_output=True, check=True).stdout
+        installed = os.path.join(re.search(r"^Global Plugins:\s*(.*)$", folders, re.M)[1], "epan")
+        version = os.path.basename(os.path.dirname(installed))
+        ours = os.path.join(self.folder, personal, version, "epan")
+        self.prefix = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', ours, installed]
 
     def _sanitizers(self):
         """A sanitized plugin in an ordinary tshark needs the runtime loaded first."""
-        needed = subprocess.run(["ldd", os.path.join(self.build, "plugins/remora.so")], text=True,
+        needed = subprocess.run(["ldd", self.remoradump], text=True,
                                 capture_output=True, check=False).stdout
         runtimes = re.findall(r"=> (\S*lib(?:asan|ubsan)\S*)", needed)
         if runtimes:
@@ -46,12 +55,12 @@ class Wireshark:
 
     def capture(self, endpoints, *options, program="tshark", **kwargs):
         """Starts a live capture from the nodes at `endpoints`."""
-        return subprocess.Popen([program, "-i", "k8s", "-o", f"extcap.k8s.endpoint:{','.join(endpoints)}",
+        return subprocess.Popen([*self.prefix, program, "-i", "k8s", "-o", f"extcap.k8s.endpoint:{','.join(endpoints)}",
                                  *options], env=self.environment, **kwargs)
 
     def run(self, *argv, check=True, **kwargs):
         """Runs one of Wireshark's tools and returns what it printed."""
-        result = subprocess.run(argv, env=self.environment, text=True, capture_output=True,
+        result = subprocess.run([*self.prefix, *argv], env=self.environment, text=True, capture_output=True,
                                 check=False, **kwargs)
         if check and result.returncode:
             raise RuntimeError(f"{' '.join(argv)}: exit {result.returncode}: {result.stderr}")

@@ -58,7 +58,7 @@ def said(tools, folder, *options, endpoint=None):
     if endpoints:
         tshark = tools.capture(endpoints, *options, stderr=subprocess.PIPE, text=True)
     else:
-        tshark = subprocess.Popen(["tshark", "-i", "k8s", *options], env=tools.environment,
+        tshark = subprocess.Popen([*tools.prefix, "tshark", "-i", "k8s", *options], env=tools.environment,
                                   stderr=subprocess.PIPE, text=True)
     try:
         _, text = tshark.communicate(timeout=20)
