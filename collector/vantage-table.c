@@ -359,12 +359,13 @@ static void describe_leg(VantageTable *table, VantageLeg *leg, const VantagePack
     }
 }
 
-static void note_syn(VantageLeg *leg, const PacketInfo *info)
+/* The client's initial sequence number, by which both ends' handshakes tell the connection. */
+static bool initial_sequence(const PacketInfo *info, uint32_t *ret)
 {
     if (info->protocol != PACKET_TCP || !(info->tcp_flags & PACKET_TCP_SYN))
-        return;
-    leg->has_syn = true;
-    leg->syn_seq = info->tcp_flags & PACKET_TCP_ACK ? info->tcp_ack - 1 : info->tcp_seq;
+        return false;
+    *ret = info->tcp_flags & PACKET_TCP_ACK ? info->tcp_ack - 1 : info->tcp_seq;
+    return true;
 }
 
 /* Whether the packet belongs to another connection than the leg's, or the leg's choice can no
@@ -374,8 +375,9 @@ static bool is_over(const VantageTable *table, const VantageLeg *leg, const Vant
     const PacketInfo *info = &packet->info;
     if (packet->packet.time_ns > leg->last_ns + VANTAGE_IDLE_NS)
         return true;
-    if (info->protocol == PACKET_TCP && info->tcp_flags & PACKET_TCP_SYN &&
-        !(info->tcp_flags & PACKET_TCP_ACK) && (!leg->has_syn || leg->syn_seq != info->tcp_seq))
+    uint32_t sequence;
+    if (initial_sequence(info, &sequence) &&
+        (leg->has_syn ? sequence != leg->syn_seq : !(info->tcp_flags & PACKET_TCP_ACK)))
         return true;
     uint32_t chosen = leg->points.chosen;
     return chosen && chosen != packet->point->id &&
@@ -405,14 +407,14 @@ VantageLeg *vantage_table_find(VantageTable *table, const VantagePacket *packet)
         leg->hash = wanted.hash;
         leg->refs = 1;
         leg->link.data = leg;
-        note_syn(leg, &packet->info);
+        leg->has_syn = initial_sequence(&packet->info, &leg->syn_seq);
         describe_leg(table, leg, packet);
         g_hash_table_add(table->legs, leg);
     }
     g_queue_push_tail_link(&table->used, &leg->link);
     leg->last_ns = MAX(leg->last_ns, packet->packet.time_ns);
     if (!leg->has_syn)
-        note_syn(leg, &packet->info);
+        leg->has_syn = initial_sequence(&packet->info, &leg->syn_seq);
     leg->refs++;
     return leg;
 }
