@@ -72,7 +72,7 @@ static bool draft_addresses(Draft *draft, const Remora__V1__Entity *proto)
     size_t total = proto->n_addresses;
     for (size_t i = 0; i < proto->n_endpoints; i++)
         total += proto->endpoints[i]->n_addresses;
-    draft->addresses = g_new(IpAddress, total);
+    draft->addresses = g_new(IpAddress, total + 1); /* never NULL */
     draft->endpoints = g_new(EntityEndpoint, proto->n_endpoints);
 
     IpAddress *next = draft->addresses;

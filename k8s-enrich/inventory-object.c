@@ -45,7 +45,8 @@ static Entity *draft_finish(Draft *draft)
     size_t used = 0;
     for (guint i = 0; i < draft->endpoints->len; i++) {
         EntityEndpoint *endpoint = &g_array_index(draft->endpoints, EntityEndpoint, i);
-        endpoint->addresses = (const IpAddress *)draft->endpoint_addresses->data + used;
+        if (endpoint->n_addresses > 0)
+            endpoint->addresses = &g_array_index(draft->endpoint_addresses, IpAddress, used);
         used += endpoint->n_addresses;
     }
     entity->labels = (const EntityLabel *)draft->labels->data;
@@ -236,7 +237,8 @@ static void read_pod(Draft *draft, const json_t *object, const OwnerTable *owner
     const json_t *status = member_object(object, "", "status", problem);
     draft->entity.node = member_text(spec, "spec", "nodeName", problem);
     draft->entity.host_network = member_true(spec, "spec", "hostNetwork", problem);
-    /* A pod may wait for a node long after it was created; until then its later address is another's. */
+    /* A pod may wait for a node long after it was created; until then its later address is
+     * another's. */
     draft->entity.from_ns =
         MAX(draft->entity.from_ns, member_time(status, "status", "startTime", problem));
     draft->owner = owner_of_pod(owners, object, problem);

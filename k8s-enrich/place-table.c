@@ -11,16 +11,22 @@ typedef struct PlaceSlot {
     Place *place;  /* NULL: empty */
 } PlaceSlot;
 
-/* Multiply and shift as in the finalizer of MurmurHash3. */
+/* Shift and multiply, as in the finalizer of MurmurHash3; the first shift brings down what differs
+ * in the highest bits, where the last byte of an address is. */
+static uint64_t mix(uint64_t hash)
+{
+    hash ^= hash >> 32;
+    hash *= 0xff51afd7ed558ccdu;
+    return hash ^ hash >> 29;
+}
+
 static uint64_t hash_key(const PlaceTable *table, const PlaceKey *key)
 {
     uint64_t low, high;
     memcpy(&low, key->address.bytes, sizeof low);
     memcpy(&high, key->address.bytes + sizeof low, sizeof high);
-    uint64_t hash = table->seed ^ ((uint64_t)key->protocol << 16 | key->port);
-    hash = (hash ^ low) * 0xff51afd7ed558ccdu;
-    hash = (hash ^ hash >> 33 ^ high) * 0xc4ceb9fe1a85ec53u;
-    return hash ^ hash >> 33;
+    uint64_t hash = mix(table->seed ^ ((uint64_t)key->protocol << 16 | key->port));
+    return mix(mix(hash ^ low) ^ high);
 }
 
 static bool key_equal(const PlaceKey *a, const PlaceKey *b)
