@@ -13,6 +13,8 @@
 #include "extcap/writer.h"
 
 #define STATUS_INTERVAL_US G_USEC_PER_SEC
+/* Whoever waits in front of tshark wants the error soon; three round trips around the world fit. */
+#define CONNECT_TIMEOUT_NS (1 * (uint64_t)1000000000)
 
 typedef struct Capture {
     const RemoradumpOptions *options;
@@ -27,7 +29,7 @@ typedef struct Capture {
     bool has_ended;
 } Capture;
 
-/* For the signal handler. */
+/* For the signal handler; NULL when there is nothing to stop any more. */
 static Collector *volatile running;
 static volatile sig_atomic_t signals;
 
@@ -35,7 +37,8 @@ static void on_signal(int number)
 {
     if (signals++ > 0)
         _Exit(128 + number);
-    collector_stop(running);
+    if (running)
+        collector_stop(running);
 #ifdef G_OS_WIN32
     signal(number, on_signal); /* is reset there at each signal */
 #endif
@@ -117,10 +120,13 @@ static gpointer check_matches(gpointer userdata)
     return NULL;
 }
 
-static void summarize(const Capture *capture)
+/* A capture that never began has its error, and no more to tell. */
+static void summarize(const Capture *capture, bool succeeded)
 {
     CollectorStats stats;
     collector_stats(capture->collector, &stats);
+    if (!succeeded && stats.packets_written == 0)
+        return;
     /* Under a limit the collector hands over more than is written. */
     uint64_t limit = capture->options->packets;
     uint64_t packets = limit ? MIN(limit, stats.packets_written) : stats.packets_written;
@@ -195,6 +201,8 @@ static bool prepare(Capture *capture, char **operands, GError **error)
         .client = "remoradump " REMORA_VERSION,
         .cluster = options->cluster,
         .max_wait_ns = options->max_wait_ns,
+        .connect_timeout_ns =
+            options->connect_timeout_ns ? options->connect_timeout_ns : CONNECT_TIMEOUT_NS,
         .inventory = capture->inventory,
     };
     capture->collector = collector_new(&config, &sink, capture, error);
@@ -239,7 +247,7 @@ bool capture_run(const RemoradumpOptions *options, char **operands, Control *con
         *ret_opened = true;
         ok = collect(&capture, error);
         if (capture.alone)
-            summarize(&capture);
+            summarize(&capture, ok);
         /* Of the two errors after a failed write this one names the file. */
         if (!writer_close(capture.writer, &write_error)) {
             g_clear_error(error);
@@ -247,8 +255,9 @@ bool capture_run(const RemoradumpOptions *options, char **operands, Control *con
             ok = false;
         }
     }
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
+    /* The handler stays: when the fifo is closed tshark sends SIGTERM, and the error is still to be
+     * told. */
+    running = NULL;
     collector_free(capture.collector);
     inventory_free(capture.inventory);
     g_free(capture.filter);

@@ -15,11 +15,13 @@
 
 enum { EXIT_USAGE = 2 };
 
+/* The text may quote what came from the network or the command line; the collector has a line for
+ * each node. */
 static void print_error(const GError *error)
 {
     g_autofree char *text = g_strdup(error->message);
     for (char *c = text; *c; c++) {
-        if (g_ascii_iscntrl(*c))
+        if (g_ascii_iscntrl(*c) && *c != '\n')
             *c = ' ';
     }
     fprintf(stderr, "remoradump: %s\n", text);

@@ -11,6 +11,7 @@ typedef struct RemoradumpOptions {
     /* The nodes. */
     char **endpoints;
     bool insecure;
+    uint64_t connect_timeout_ns; /* 0: default */
     char *cluster;
 
     /* Which packets. */

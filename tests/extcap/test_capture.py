@@ -25,6 +25,10 @@ class Files(Case):
         self.assertIn(out, result.stderr)
         self.assertIn("7 in their queues", result.stderr)
 
+    def test_no_summary_of_what_never_began(self):
+        self.assert_fails(self.run_it("--write", self.path("out.pcapng"), "--endpoint", "fake:refuse"),
+                          "connection refused")
+
     def test_replaces_an_older_file(self):
         out = self.write("out.pcapng", b"x" * 1000000)
         self.run_it("--write", out, "--endpoint", "fake:packets=1;end")

@@ -48,7 +48,7 @@ class Dialog(Case):
 
     def test_options(self):
         args = {s["call"]: s for s in self.dialog() if s.word == "arg"}
-        self.assertEqual(set(args), {"--endpoint", "--insecure", "--cluster", "--namespace", "--pod", "--selector",
+        self.assertEqual(set(args), {"--endpoint", "--insecure", "--connect-timeout", "--cluster", "--namespace", "--pod", "--selector",
                                      "--snap-length", "--vantage", "--comments", "--inventory", "--max-wait"})
         self.assertEqual(args["--namespace"]["reload"], "true")
         self.assertEqual(args["--pod"]["reload"], "true")
