@@ -339,11 +339,11 @@ bool collector_annotate_file(const char *in_path, const char *out_path, const In
     job->in_path = in_path;
     job->out_path = out_path;
     job->error = error;
+    job->capacity = READ_BYTES;
+    job->buffer = g_malloc(job->capacity);
     job->in = open_file(in_path, "rb", stdin, error);
-    if (!job->in)
-        return false;
     /* Appending does not cut what may turn out to be the input. */
-    job->out = open_file(out_path, "ab", stdout, error);
+    job->out = job->in ? open_file(out_path, "ab", stdout, error) : NULL;
     bool ok = job->out != NULL;
     if (ok && is_same_file(job->in, job->out))
         ok = fail(job, "the output would overwrite the input; name another file");
@@ -357,7 +357,7 @@ bool collector_annotate_file(const char *in_path, const char *out_path, const In
     }
     if (job->out)
         ok = close_out(job, ok);
-    if (job->in != stdin)
+    if (job->in && job->in != stdin)
         fclose(job->in);
     annotator_free(job->annotator);
     g_free(job->buffer);

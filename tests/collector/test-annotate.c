@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <glib.h>
+#include <string.h>
+
+#include "collector/annotate.h"
+#include "fixture.h"
+#include "k8s-enrich/identity-option.h"
+
+#define T0 (1000 * SECOND)
+
+static const CapturePoint client_point = {.id = 1,
+                                          .cluster = "east",
+                                          .node = "node-a",
+                                          .device = "eth0",
+                                          .target_uid = "uid-client",
+                                          .link_type = 1};
+static const CapturePoint loopback_point = {.id = 2,
+                                            .cluster = "",
+                                            .node = "node-a",
+                                            .device = "lo",
+                                            .target_uid = "uid-client",
+                                            .link_type = 1,
+                                            .loopback = true};
+
+typedef struct Named {
+    char *text; /* "type/scope=value" of all TLVs, a line each */
+    char *comment;
+    Annotation annotation;
+} Named;
+
+static void append_tlv(GString *out, const IdentityTlv *tlv)
+{
+    uint64_t u64;
+    uint8_t u8;
+    g_string_append_printf(out, "%u/%u=", tlv->type, tlv->scope);
+    if (tlv->type == IDENTITY_ENTITY && identity_u64(tlv, &u64) == 0)
+        g_string_append(out, "entity");
+    else if (tlv->type == IDENTITY_PEER_TYPE && identity_u8(tlv, &u8) == 0)
+        g_string_append_printf(out, "%u", u8);
+    else
+        g_string_append_len(out, (const char *)tlv->value, tlv->length);
+    g_string_append_c(out, '\n');
+}
+
+static Named name(Annotator *annotator, const AnnotateRequest *request)
+{
+    Named ret = {0};
+    annotate(annotator, request, &ret.annotation);
+    GString *text = g_string_new("\n");
+    PcapngBlock block = {.options = ret.annotation.options,
+                         .options_length = (uint32_t)ret.annotation.length};
+    const uint8_t *cursor = block.options;
+    PcapngOption option;
+    int r;
+    while ((r = pcapng_option_next(&block, &cursor, &option)) > 0) {
+        if (option.code == PCAPNG_OPT_COMMENT)
+            ret.comment = g_strndup((const char *)option.value, option.length);
+        if (option.code != PCAPNG_OPT_CUSTOM_BINARY)
+            continue;
+        IdentityReader reader;
+        IdentityTlv tlv;
+        g_assert_cmpint(identity_reader_init(&reader, option.value + 4, option.length - 4u), ==, 0);
+        while ((r = identity_next(&reader, &tlv)) > 0)
+            append_tlv(text, &tlv);
+        g_assert_cmpint(r, ==, 0);
+    }
+    g_assert_cmpint(r, ==, 0);
+    ret.text = g_string_free(text, FALSE);
+    return ret;
+}
+
+static void named_clear(Named *named)
+{
+    g_free(named->text);
+    g_free(named->comment);
+}
+
+static PacketInfo parse(const FixturePacket *packet)
+{
+    uint8_t frame[FIXTURE_PACKET_MAX];
+    PacketInfo info;
+    packet_parse(1, frame, fixture_frame(packet, frame), &info);
+    return info;
+}
+
+static bool has(const Named *named, unsigned type, unsigned scope, const char *value)
+{
+    g_autofree char *line = g_strdup_printf("\n%u/%u=%s\n", type, scope, value);
+    return strstr(named->text, line) != NULL;
+}
+
+#define assert_has(NAMED, TYPE, SCOPE, VALUE) g_assert_true(has(&(NAMED), TYPE, SCOPE, VALUE))
+#define assert_not(NAMED, TYPE, SCOPE, VALUE) g_assert_false(has(&(NAMED), TYPE, SCOPE, VALUE))
+
+static Inventory *cluster(void)
+{
+    Inventory *inventory = inventory_new();
+    fixture_labelled_pod(inventory, "client", "10.1.0.1", "app", "client", 0);
+    fixture_labelled_pod(inventory, "server", "10.2.0.1", "app", "server", 0);
+    fixture_service(inventory, "catalog", "10.96.0.1", 80, 8080, 6, "server", "10.2.0.1", NULL);
+    return inventory;
+}
+
+static void test_both_ends(void)
+{
+    Inventory *inventory = cluster();
+    Annotator *annotator = annotator_new(inventory, NULL, true);
+    PacketInfo info = parse(&(FixturePacket){
+        .src = "10.1.0.1", .dst = "10.2.0.1", .protocol = 6, .src_port = 40000, .dst_port = 8080});
+    AnnotateRequest request = {.point = &client_point,
+                               .info = &info,
+                               .direction = PCAPNG_DIRECTION_OUTBOUND,
+                               .time_ns = T0};
+    Named named = name(annotator, &request);
+    assert_has(named, IDENTITY_POD, IDENTITY_SRC, "client");
+    assert_has(named, IDENTITY_POD, IDENTITY_DST, "server");
+    assert_has(named, IDENTITY_NAMESPACE, IDENTITY_SRC, "shop");
+    assert_has(named, IDENTITY_SERVICE, IDENTITY_DST, "catalog"); /* by its endpoint */
+    assert_has(named, IDENTITY_CLUSTER, IDENTITY_PACKET, "east");
+    assert_has(named, IDENTITY_CAPTURE_NODE, IDENTITY_PACKET, "node-a");
+    assert_has(named, IDENTITY_CAPTURE_POD, IDENTITY_PACKET, "shop/client");
+    g_assert_cmpstr(named.comment, ==, "shop/client -> shop/server (service catalog)");
+    g_assert_false(named.annotation.unnamed);
+    named_clear(&named);
+
+    /* The reply: the service is where the server is. */
+    info = parse(&(FixturePacket){
+        .src = "10.2.0.1", .dst = "10.1.0.1", .protocol = 6, .src_port = 8080, .dst_port = 40000});
+    request.direction = PCAPNG_DIRECTION_INBOUND;
+    named = name(annotator, &request);
+    assert_has(named, IDENTITY_SERVICE, IDENTITY_SRC, "catalog");
+    assert_not(named, IDENTITY_SERVICE, IDENTITY_DST, "catalog");
+    named_clear(&named);
+    annotator_free(annotator);
+    inventory_free(inventory);
+}
+
+static void test_own_end_is_exact(void)
+{
+    Inventory *inventory = cluster();
+    Annotator *annotator = annotator_new(inventory, NULL, false);
+    /* An address that the inventory does not know yet, or knows as somebody else's. */
+    PacketInfo info = parse(&(FixturePacket){
+        .src = "10.2.0.1", .dst = "10.96.0.1", .protocol = 6, .src_port = 40000, .dst_port = 80});
+    AnnotateRequest request = {.point = &client_point,
+                               .info = &info,
+                               .direction = PCAPNG_DIRECTION_OUTBOUND,
+                               .time_ns = T0};
+    Named named = name(annotator, &request);
+    assert_has(named, IDENTITY_POD, IDENTITY_SRC, "client");
+    assert_has(named, IDENTITY_SERVICE, IDENTITY_DST, "catalog");
+    assert_has(named, IDENTITY_PEER_TYPE, IDENTITY_DST, "2");
+    named_clear(&named);
+
+    info = parse(&(FixturePacket){
+        .src = "127.0.0.1", .dst = "127.0.0.1", .protocol = 6, .src_port = 40000, .dst_port = 80});
+    request.point = &loopback_point;
+    named = name(annotator, &request);
+    assert_has(named, IDENTITY_POD, IDENTITY_SRC, "client");
+    assert_has(named, IDENTITY_POD, IDENTITY_DST, "client");
+    g_assert_false(named.annotation.unnamed);
+    named_clear(&named);
+    annotator_free(annotator);
+    inventory_free(inventory);
+}
+
+static void test_attributes_once(void)
+{
+    Inventory *inventory = cluster();
+    Annotator *annotator = annotator_new(inventory, NULL, false);
+    PacketInfo info = parse(&(FixturePacket){
+        .src = "10.1.0.1", .dst = "10.2.0.1", .protocol = 6, .src_port = 40000, .dst_port = 8080});
+    AnnotateRequest request = {.point = &client_point,
+                               .info = &info,
+                               .direction = PCAPNG_DIRECTION_OUTBOUND,
+                               .time_ns = T0};
+    Named named = name(annotator, &request);
+    assert_has(named, IDENTITY_UID, IDENTITY_SRC, "uid-client");
+    assert_has(named, IDENTITY_LABEL, IDENTITY_SRC, "app=client");
+    assert_has(named, IDENTITY_LABEL, IDENTITY_DST, "app=server");
+    named_clear(&named);
+
+    request.time_ns = T0 + ANNOTATE_ATTRIBUTES_NS - 1;
+    named = name(annotator, &request);
+    assert_not(named, IDENTITY_UID, IDENTITY_SRC, "uid-client");
+    assert_has(named, IDENTITY_POD, IDENTITY_SRC, "client");
+    named_clear(&named);
+
+    /* A change of one entity tells that one again. */
+    fixture_labelled_pod(inventory, "server", "10.2.0.1", "app", "new", T0 + 1);
+    named = name(annotator, &request);
+    assert_not(named, IDENTITY_UID, IDENTITY_SRC, "uid-client");
+    assert_has(named, IDENTITY_LABEL, IDENTITY_DST, "app=new");
+    named_clear(&named);
+
+    request.time_ns = T0 + ANNOTATE_ATTRIBUTES_NS;
+    named = name(annotator, &request);
+    assert_has(named, IDENTITY_UID, IDENTITY_SRC, "uid-client");
+    assert_not(named, IDENTITY_UID, IDENTITY_DST, "uid-server");
+    named_clear(&named);
+    annotator_free(annotator);
+    inventory_free(inventory);
+}
+
+static void test_reused_address(void)
+{
+    Inventory *inventory = inventory_new();
+    fixture_pod(inventory, "old", "10.9.0.1", T0);
+    inventory_remove(inventory, ENTITY_POD, "uid-old", T0 + 10 * SECOND);
+    fixture_pod(inventory, "new", "10.9.0.1", T0 + 20 * SECOND);
+    Annotator *annotator = annotator_new(inventory, NULL, false);
+    PacketInfo info = parse(&(FixturePacket){
+        .src = "10.9.0.1", .dst = "8.8.8.8", .protocol = 17, .src_port = 40000, .dst_port = 53});
+    /* Back and forth in time, with everything in the cache. */
+    const struct {
+        uint64_t after_s;
+        const char *pod;
+    } steps[] = {{5, "old"},  {25, "new"}, {5, "old"}, {9, "old"},
+                 {20, "new"}, {15, NULL},  {25, "new"}};
+    for (size_t i = 0; i < G_N_ELEMENTS(steps); i++) {
+        AnnotateRequest request = {.info = &info, .time_ns = T0 + steps[i].after_s * SECOND};
+        Named named = name(annotator, &request);
+        g_assert_cmpint(has(&named, IDENTITY_POD, IDENTITY_SRC, "old"), ==,
+                        g_strcmp0(steps[i].pod, "old") == 0);
+        g_assert_cmpint(has(&named, IDENTITY_POD, IDENTITY_SRC, "new"), ==,
+                        g_strcmp0(steps[i].pod, "new") == 0);
+        named_clear(&named);
+    }
+    annotator_free(annotator);
+    inventory_free(inventory);
+}
+
+static void test_late_knowledge(void)
+{
+    Inventory *inventory = inventory_new();
+    Annotator *annotator = annotator_new(inventory, NULL, false);
+    PacketInfo info = parse(&(FixturePacket){
+        .src = "10.1.0.1", .dst = "10.2.0.1", .protocol = 6, .src_port = 40000, .dst_port = 8080});
+    AnnotateRequest request = {.point = &client_point,
+                               .info = &info,
+                               .direction = PCAPNG_DIRECTION_OUTBOUND,
+                               .time_ns = T0};
+    Named named = name(annotator, &request);
+    assert_not(named, IDENTITY_POD, IDENTITY_SRC, "client");
+    named_clear(&named);
+    fixture_pod(inventory, "client", "10.1.0.1", 0);
+    named = name(annotator, &request);
+    assert_has(named, IDENTITY_POD, IDENTITY_SRC, "client");
+    named_clear(&named);
+    annotator_free(annotator);
+    inventory_free(inventory);
+}
+
+static void test_unnamed(void)
+{
+    Inventory *inventory = cluster();
+    Annotator *annotator = annotator_new(inventory, NULL, true);
+    PacketInfo info = parse(&(FixturePacket){
+        .src = "169.254.1.1", .dst = "224.0.0.1", .protocol = 17, .src_port = 1, .dst_port = 2});
+    AnnotateRequest request = {.info = &info, .time_ns = T0};
+    Annotation annotation;
+    annotate(annotator, &request, &annotation);
+    g_assert_true(annotation.unnamed);
+    g_assert_cmpuint(annotation.length, ==, 0);
+    info = (PacketInfo){0}; /* ARP, say */
+    annotate(annotator, &request, &annotation);
+    g_assert_false(annotation.unnamed);
+    annotator_free(annotator);
+    inventory_free(inventory);
+}
+
+/* More attributes than an option holds: the core is whole, and the options never outgrow their
+ * limit. */
+static void test_huge_attributes(void)
+{
+    Inventory *inventory = inventory_new();
+    g_autofree char *value = g_strnfill(300, 'x');
+    fixture_labelled_pod(inventory, "client", "10.1.0.1", "key", value, 0);
+    Remora__V1__Label labels[64], *pointers[64];
+    for (size_t i = 0; i < G_N_ELEMENTS(labels); i++) {
+        remora__v1__label__init(&labels[i]);
+        labels[i].key = (char *)"key";
+        labels[i].value = value;
+        pointers[i] = &labels[i];
+    }
+    Remora__V1__Entity pod = REMORA__V1__ENTITY__INIT;
+    pod.kind = REMORA__V1__ENTITY_KIND__ENTITY_KIND_POD;
+    pod.uid = (char *)"uid-client";
+    pod.name = (char *)"client";
+    pod.namespace_ = (char *)"shop";
+    pod.labels = pointers;
+    pod.n_labels = G_N_ELEMENTS(labels);
+    pod.from_unix_ns = T0;
+    const char *error;
+    Entity *entity = entity_from_proto(&pod, &error);
+    inventory_add(inventory, entity);
+    entity_unref(entity);
+    Annotator *annotator = annotator_new(inventory, "c", true);
+    PacketInfo info =
+        parse(&(FixturePacket){.src = "127.0.0.1", .dst = "127.0.0.1", .protocol = 6});
+    AnnotateRequest request = {.point = &loopback_point, .info = &info, .time_ns = T0};
+    Named named = name(annotator, &request);
+    g_assert_cmpuint(named.annotation.length, <=, ANNOTATE_OPTIONS_MAX);
+    g_assert_cmpuint(named.annotation.length, >, ANNOTATE_OPTIONS_MAX / 2);
+    assert_has(named, IDENTITY_POD, IDENTITY_SRC, "client");
+    assert_has(named, IDENTITY_POD, IDENTITY_DST, "client");
+    named_clear(&named);
+    annotator_free(annotator);
+    inventory_free(inventory);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/annotate/both-ends", test_both_ends);
+    g_test_add_func("/annotate/own-end", test_own_end_is_exact);
+    g_test_add_func("/annotate/attributes-once", test_attributes_once);
+    g_test_add_func("/annotate/reused-address", test_reused_address);
+    g_test_add_func("/annotate/late-knowledge", test_late_knowledge);
+    g_test_add_func("/annotate/unnamed", test_unnamed);
+    g_test_add_func("/annotate/huge-attributes", test_huge_attributes);
+    return g_test_run();
+}
