@@ -41,9 +41,17 @@ class Cluster:
         os.makedirs(folder, exist_ok=True)
 
     def __enter__(self):
-        self._netns("switch")
-        self._ip("switch", ["link add br0 type bridge", "link set br0 up"])
+        try:
+            self._netns("switch")
+            self._ip("switch", ["link add br0 type bridge", "link set br0 up"])
+            self.build()
+        except BaseException:
+            self.close()
+            raise
         return self
+
+    def build(self):
+        """Hosts, pods and servers of a particular cluster: for subclasses."""
 
     def __exit__(self, *_):
         self.close()
@@ -169,6 +177,10 @@ class Cluster:
                  "\nexcept OSError: sys.exit(1)")
         argv = self._enter(name, ["python3", "-c", probe, address, str(port)])
         wait_for(lambda: subprocess.run(argv, check=False).returncode == 0, f"port {port} in {name}")
+
+    def start_node(self, binary, host, listen, inventory, *options):
+        return self.spawn(host, [binary, "--listen", listen, "--node-name", host, "--cluster", "demo",
+                                 "--inventory", inventory, *options], log=f"remora-{host}.log")
 
     # ---- what the API server would know ----
 

@@ -18,15 +18,9 @@ REDIS, COREDNS = "cart-0", "coredns-787d4945fb-kx5vj"
 
 
 class Shop(Cluster):
-    def __enter__(self):
-        super().__enter__()
-        try:
-            self._network()
-            self._servers()
-        except BaseException:
-            self.close()
-            raise
-        return self
+    def build(self):
+        self._network()
+        self._servers()
 
     def _network(self):
         self.add_host("worker-1", "10.99.0.11", "10.244.1.0/24")
@@ -112,9 +106,3 @@ class Shop(Cluster):
             if process.wait(60):
                 raise RuntimeError(f"traffic failed: {process.args[-4:]} see {self.folder}")
             self.processes.remove(process)
-
-    # ---- capture ----
-
-    def start_node(self, binary, host, listen, inventory, *options):
-        return self.spawn(host, [binary, "--listen", listen, "--node-name", host, "--cluster", "demo",
-                                 "--inventory", inventory, *options], log=f"remora-{host}.log")

@@ -20,16 +20,15 @@ GENERATOR = os.path.join(SOURCE, "tests/e2e/generator.py")
 class Senders(Cluster):
     """Two hosts with a pod each that sends numbered datagrams to the other host."""
 
-    def __enter__(self):
-        super().__enter__()
+    def build(self):
         self.add_host("worker-1", "10.99.0.11", "10.244.1.0/24")
         self.add_host("worker-2", "10.99.0.12", "10.244.2.0/24")
         for host in self.hosts:  # a sink that answers nothing
-            rule = f"table ip sink {{ chain in {{ type filter hook input priority 0; udp dport {PORT} drop; }} }}"
+            rule = (f"table ip sink {{\nchain input {{\ntype filter hook input priority 0\n"
+                    f"udp dport {PORT} drop\n}}\n}}\n")
             self.exec(host, ["nft", "-f", "-"], input=rule, text=True)
         self.add_pod("test", "sender-1", "worker-1", "10.244.1.2")
         self.add_pod("test", "sender-2", "worker-2", "10.244.2.2")
-        return self
 
     def send(self, pod, count, rate):
         return self.spawn(pod, [sys.executable, GENERATOR, SINKS[pod], str(PORT), str(count), str(rate)],
@@ -124,7 +123,7 @@ def sent_by(processes):
 def run(folder, rates, what, must_lose, stopped=False):
     with Senders(os.path.join(folder, "cluster")) as cluster:
         endpoints, _ = start_nodes(cluster, "--queue-size", "1M")
-        process = dump(folder, endpoints.values(), "--memory-limit", "2M")
+        process = dump(folder, endpoints.values())
         reader = Reader(process.stdout, rates)
         try:
             wait_for(lambda: captured(endpoints.values()) == 2, "capture")

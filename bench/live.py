@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Live through dumpcap: what the chain gets through dumpcap's fifo against a fifo that is simply fed the same bytes."""
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+from measure import paired
+from traffic import RAM, Bench, packets_in, wait_for
+from chain import ENDPOINT, settled
+
+
+def through_dumpcap(feed, count):
+    """Seconds that dumpcap takes for `count` packets from a fifo that feed(path) fills."""
+    with tempfile.TemporaryDirectory(prefix="remora-bench-") as folder:
+        fifo, out = f"{folder}/fifo", f"{RAM}/remora-bench-live.pcapng"
+        os.mkfifo(fifo)
+        dumpcap = subprocess.Popen(["dumpcap", "-q", "-i", fifo, "-w", out, "-c", str(count)],
+                                   stderr=subprocess.DEVNULL)
+        start = time.monotonic()
+        stop = feed(fifo)
+        try:
+            dumpcap.wait(120)
+        finally:
+            dumpcap.kill()
+            dumpcap.wait()
+            stop()
+        seconds = time.monotonic() - start
+        delivered = packets_in(out)
+        os.unlink(out)
+        return delivered / seconds
+
+
+def run(build, report, pairs):
+    """Both are offered all packets at once from memory: the chain from a file that remoradump has captured."""
+    with tempfile.TemporaryDirectory(prefix="remora-bench-") as folder, Bench(build, folder) as bench:
+        bench.start_remora()
+        for length in (64, 1400):
+            count = 300_000
+            source = f"{RAM}/remora-bench-source.pcapng"
+            dump = bench.remoradump("--endpoint", ENDPOINT, "-w", source, stderr=subprocess.DEVNULL)
+            wait_for(bench.captured, "capture")
+            bench.blast(length, count, 100_000)
+            settled(source)
+            bench.kill(dump, signal.SIGINT)
+
+            def alone(fifo):
+                cat = subprocess.Popen(["sh", "-c", 'exec cat "$0" > "$1"', source, fifo],
+                                       stderr=subprocess.DEVNULL)
+                return lambda: (cat.kill(), cat.wait())
+
+            def chain(fifo):
+                dump = bench.remoradump("--capture", "--extcap-interface", "k8s", "--fifo", fifo, "--endpoint",
+                                        ENDPOINT, stderr=subprocess.DEVNULL)
+                wait_for(bench.captured, "capture")
+                sender = threading.Thread(target=bench.blast, args=(length, count * 2, RATE[length]))
+                sender.start()
+                return lambda: (bench.kill(dump), sender.join())
+
+            median, low, high, a, b = paired(lambda: through_dumpcap(chain, count),
+                                             lambda: through_dumpcap(alone, count), pairs)
+            os.unlink(source)
+            report.add_least(f"live through dumpcap, {length} B", a / 1000, b / 1000, (median, low, high), 0.9,
+                             "kpps")
+
+
+RATE = {64: 400_000, 1400: 300_000}  # above what dumpcap can take
