@@ -13,15 +13,15 @@ typedef struct Query {
     Interval interval;
 } Query;
 
-static const Holder *holder_at(Query *query, const Place *place, PlaceRole role)
+static const Timeline *timeline_of(const Query *query, PlaceRole role)
 {
-    return timeline_at(&place->timelines[role], query->time_ns, &query->interval);
+    PlaceKey key = {.address = *query->address, .role = role};
+    return place_table_find(&query->inventory->places, &key);
 }
 
-static const Entity *entity_at(Query *query, const Place *place, PlaceRole role)
+static const Holder *holder_at(Query *query, const Timeline *timeline)
 {
-    const Holder *holder = holder_at(query, place, role);
-    return holder ? holder->entity : NULL;
+    return timeline_at(timeline, query->time_ns, &query->interval);
 }
 
 /* Who holds the query's port at `address`. */
@@ -31,60 +31,61 @@ static const Holder *port_holder(Query *query, const IpAddress *address, PlaceRo
     const uint8_t *protocols = query->protocol ? &query->protocol : any;
     size_t n = query->protocol ? 1 : G_N_ELEMENTS(any);
     for (size_t i = 0; query->port && i < n; i++) {
-        PlaceKey key = {*address, protocols[i], query->port};
-        const Place *place = place_table_find(&query->inventory->places, &key);
-        const Holder *holder = place ? holder_at(query, place, role) : NULL;
+        PlaceKey key = {*address, query->port, protocols[i], role};
+        const Holder *holder = holder_at(query, place_table_find(&query->inventory->places, &key));
         if (holder)
             return holder;
     }
     return NULL;
 }
 
-static void answer_pod(Query *query, const Holder *pod, Peer *ret)
+static bool answer_pod(Query *query, const Holder *pod, Peer *ret)
 {
     ret->type = PEER_POD;
     ret->pod = pod->entity;
-    const Holder *node =
-        pod->name ? timeline_at(&pod->name->versions, query->time_ns, &query->interval) : NULL;
+    const Holder *node = pod->name ? holder_at(query, pod->name->versions) : NULL;
     ret->node = node ? node->entity : NULL;
+    return true;
 }
 
+/* Whatever had the address at any time. */
+typedef struct Owners {
+    const Timeline *pods, *host_pods, *services, *nodes;
+} Owners;
+
 /* False: nobody holds the address then. */
-static bool answer_place(Query *query, const Place *place, Peer *ret)
+static bool answer_from(Query *query, const Owners *owners, Peer *ret)
 {
     static const IpAddress every_node;
-    const Holder *pod = holder_at(query, place, PLACE_POD);
-    if (!pod && place->timelines[PLACE_HOST_POD].n_holders > 0)
+    const Holder *pod = holder_at(query, owners->pods);
+    if (!pod && owners->host_pods)
         pod = port_holder(query, query->address, PLACE_HOST_POD);
-    if (pod) {
-        answer_pod(query, pod, ret);
-        return true;
-    }
+    if (pod)
+        return answer_pod(query, pod, ret);
 
-    ret->node = entity_at(query, place, PLACE_NODE);
-    const Holder *service = NULL;
-    if (place->timelines[PLACE_SERVICE].n_holders > 0) {
+    const Holder *node = holder_at(query, owners->nodes), *service = NULL;
+    if (owners->services) {
         service = port_holder(query, query->address, PLACE_SERVICE);
-        if (!service && !ret->node)
-            service = holder_at(query, place, PLACE_SERVICE);
+        if (!service && !node)
+            service = holder_at(query, owners->services);
     }
-    if (!service && ret->node)
+    if (!service && node)
         service = port_holder(query, &every_node, PLACE_SERVICE);
+    ret->node = node ? node->entity : NULL;
     ret->service = service ? service->entity : NULL;
-    ret->type = service ? PEER_SERVICE : PEER_NODE;
-    return ret->service || ret->node;
+    ret->type = service ? PEER_SERVICE : node ? PEER_NODE : PEER_UNKNOWN;
+    return ret->type != PEER_UNKNOWN;
 }
 
 /* The start of the only entity that ever had the address, or TIME_OPEN if there were several. */
-static uint64_t only_start(const Place *place)
+static uint64_t only_start(const Owners *owners)
 {
-    static const PlaceRole owners[] = {PLACE_POD, PLACE_SERVICE, PLACE_NODE};
+    const Timeline *const timelines[] = {owners->pods, owners->services, owners->nodes};
     const Entity *only = NULL;
     uint64_t start_ns = TIME_OPEN;
-    for (size_t i = 0; i < G_N_ELEMENTS(owners); i++) {
-        const Timeline *timeline = &place->timelines[owners[i]];
-        for (size_t j = 0; j < timeline->n_holders; j++) {
-            const Entity *entity = timeline->holders[j].entity;
+    for (size_t i = 0; i < G_N_ELEMENTS(timelines); i++) {
+        for (size_t j = 0; timelines[i] && j < timelines[i]->n_holders; j++) {
+            const Entity *entity = timelines[i]->holders[j].entity;
             if (only && only->key != entity->key)
                 return TIME_OPEN;
             only = entity;
@@ -95,9 +96,9 @@ static uint64_t only_start(const Place *place)
 }
 
 /* Nobody holds the address at the time: perhaps somebody does in a moment. */
-static bool answer_early(Query *query, const Place *place, Peer *ret)
+static bool answer_early(Query *query, const Owners *owners, Peer *ret)
 {
-    uint64_t start_ns = only_start(place);
+    uint64_t start_ns = only_start(owners);
     if (start_ns == TIME_OPEN || query->time_ns >= start_ns)
         return false;
     uint64_t early_ns = start_ns - MIN(start_ns, CLOCK_SLACK_NS);
@@ -107,35 +108,38 @@ static bool answer_early(Query *query, const Place *place, Peer *ret)
     }
     query->time_ns = start_ns;
     query->interval = (Interval){0, TIME_OPEN};
-    bool found = answer_place(query, place, ret);
+    bool found = answer_from(query, owners, ret);
     query->interval.from_ns = early_ns;
     return found;
 }
 
-static bool knows_anything(const Inventory *inventory)
+static void answer(Query *query, Peer *ret)
 {
-    return g_hash_table_size(inventory->records) > 0;
-}
-
-static bool was_ever_held(const Place *place)
-{
-    return place->timelines[PLACE_POD].n_holders || place->timelines[PLACE_SERVICE].n_holders ||
-           place->timelines[PLACE_NODE].n_holders || place->timelines[PLACE_HOST_POD].n_holders;
+    Owners owners = {.pods = timeline_of(query, PLACE_POD)};
+    const Holder *pod = holder_at(query, owners.pods);
+    if (pod) {
+        answer_pod(query, pod, ret);
+        return;
+    }
+    owners.host_pods = timeline_of(query, PLACE_HOST_POD);
+    owners.services = timeline_of(query, PLACE_SERVICE);
+    owners.nodes = timeline_of(query, PLACE_NODE);
+    if (!owners.pods && !owners.host_pods && !owners.services && !owners.nodes) {
+        bool knows_anything = g_hash_table_size(query->inventory->records) > 0;
+        if (knows_anything && ip_address_is_host(query->address))
+            ret->type = PEER_EXTERNAL;
+        return;
+    }
+    if (!answer_from(query, &owners, ret))
+        answer_early(query, &owners, ret);
 }
 
 void inventory_lookup(const Inventory *inventory, const IpAddress *address, uint8_t protocol,
                       uint16_t port, uint64_t time_ns, Peer *ret)
 {
     Query query = {inventory, address, protocol, port, time_ns, {0, TIME_OPEN}};
-    PlaceKey key = {*address, 0, 0};
-    const Place *place = place_table_find(&inventory->places, &key);
     *ret = (Peer){0};
-    if (!place || !was_ever_held(place)) {
-        if (knows_anything(inventory) && ip_address_is_host(address))
-            ret->type = PEER_EXTERNAL;
-    } else if (!answer_place(&query, place, ret) && !answer_early(&query, place, ret)) {
-        *ret = (Peer){0};
-    }
+    answer(&query, ret);
     ret->from_ns = query.interval.from_ns;
     ret->to_ns = query.interval.to_ns == TIME_OPEN ? 0 : query.interval.to_ns;
 }
@@ -158,10 +162,8 @@ static bool slice_has_port(const Entity *slice, uint8_t protocol, uint16_t port)
 /* Slices that list an address, to be walked from the latest on. */
 static const Timeline *slices_of(const Inventory *inventory, const IpAddress *address)
 {
-    static const Timeline none;
-    PlaceKey key = {*address, 0, 0};
-    const Place *place = place_table_find(&inventory->places, &key);
-    return place ? &place->timelines[PLACE_SLICE] : &none;
+    PlaceKey key = {.address = *address, .role = PLACE_SLICE};
+    return place_table_find(&inventory->places, &key);
 }
 
 static bool lists_port(const Holder *slice, uint8_t protocol, uint16_t port, uint64_t time_ns)
@@ -176,8 +178,6 @@ const Entity *inventory_service_of_endpoint(const Inventory *inventory, const Ip
     const Name *only = NULL;
     for (size_t i = timeline_begun(slices, time_ns); i-- > 0;) {
         const Holder *slice = &slices->holders[i];
-        if (slice->cover_ns <= time_ns)
-            break;
         if (!lists_port(slice, protocol, port, time_ns))
             continue;
         if (only && only != slice->name)
@@ -185,7 +185,7 @@ const Entity *inventory_service_of_endpoint(const Inventory *inventory, const Ip
         only = slice->name;
     }
     Interval interval = {0, TIME_OPEN};
-    const Holder *service = only ? timeline_at(&only->versions, time_ns, &interval) : NULL;
+    const Holder *service = only ? timeline_at(only->versions, time_ns, &interval) : NULL;
     return service ? service->entity : NULL;
 }
 
@@ -196,8 +196,6 @@ bool inventory_is_endpoint(const Inventory *inventory, const Entity *service,
     const Timeline *slices = slices_of(inventory, address);
     for (size_t i = timeline_begun(slices, time_ns); i-- > 0;) {
         const Holder *slice = &slices->holders[i];
-        if (slice->cover_ns <= time_ns)
-            break;
         if (lists_port(slice, protocol, port, time_ns) &&
             g_str_equal(slice->name->name, service->name) &&
             g_str_equal(slice->name->namespace_name, service->namespace_name))

@@ -15,7 +15,7 @@
 typedef struct Record {
     EntityKind kind;
     uint64_t key;
-    Timeline versions;
+    Timeline *versions;
     char *uid;
 } Record;
 
@@ -23,7 +23,7 @@ typedef struct Record {
 typedef struct Name {
     EntityKind kind;
     char *namespace_name, *name;
-    Timeline versions;
+    Timeline *versions;
     unsigned references; /* by versions and by holders */
 } Name;
 

@@ -21,9 +21,9 @@ static gboolean record_equal(gconstpointer data_a, gconstpointer data_b)
 static void record_free(gpointer data)
 {
     Record *record = data;
-    for (size_t i = 0; i < record->versions.n_holders; i++)
-        entity_unref(record->versions.holders[i].entity);
-    timeline_clear(&record->versions);
+    for (size_t i = 0; record->versions && i < record->versions->n_holders; i++)
+        entity_unref(record->versions->holders[i].entity);
+    g_free(record->versions);
     g_free(record->uid);
     g_free(record);
 }
@@ -44,7 +44,7 @@ static gboolean name_equal(gconstpointer data_a, gconstpointer data_b)
 static void name_free(gpointer data)
 {
     Name *name = data;
-    timeline_clear(&name->versions);
+    g_free(name->versions);
     g_free(name->namespace_name);
     g_free(name->name);
     g_free(name);
@@ -116,19 +116,12 @@ typedef struct Walk {
     bool insert;
 } Walk;
 
-static void visit_place(const Walk *walk, const PlaceKey *key, PlaceRole role)
+static void visit_place(const Walk *walk, const PlaceKey *key)
 {
-    PlaceTable *places = &walk->inventory->places;
-    Place *place = place_table_get(places, key);
-    if (walk->insert) {
-        timeline_insert(&place->timelines[role], walk->entity, walk->target);
-        return;
-    }
-    timeline_remove(&place->timelines[role], walk->entity);
-    for (size_t i = 0; i < PLACE_ROLES; i++)
-        if (place->timelines[i].n_holders > 0)
-            return;
-    place_table_remove(places, place);
+    if (walk->insert)
+        place_table_insert(&walk->inventory->places, key, walk->entity, walk->target);
+    else
+        place_table_remove(&walk->inventory->places, key, walk->entity);
 }
 
 static void visit_ports(const Walk *walk, const IpAddress *address, PlaceRole role)
@@ -136,7 +129,7 @@ static void visit_ports(const Walk *walk, const IpAddress *address, PlaceRole ro
     for (size_t i = 0; i < walk->entity->n_ports; i++) {
         const EntityPort *port = &walk->entity->ports[i];
         if (port->port)
-            visit_place(walk, &(PlaceKey){*address, port->protocol, port->port}, role);
+            visit_place(walk, &(PlaceKey){*address, port->port, port->protocol, role});
     }
 }
 
@@ -144,7 +137,7 @@ static void visit_addresses(const Walk *walk, PlaceRole role, bool with_ports)
 {
     for (size_t i = 0; i < walk->entity->n_addresses; i++) {
         const IpAddress *address = &walk->entity->addresses[i];
-        visit_place(walk, &(PlaceKey){*address, 0, 0}, role);
+        visit_place(walk, &(PlaceKey){.address = *address, .role = role});
         if (with_ports)
             visit_ports(walk, address, role);
     }
@@ -155,8 +148,9 @@ static void visit_node_ports(const Walk *walk)
     for (size_t i = 0; i < walk->entity->n_ports; i++) {
         const EntityPort *port = &walk->entity->ports[i];
         if (port->node_port)
-            visit_place(walk, &(PlaceKey){.protocol = port->protocol, .port = port->node_port},
-                        PLACE_SERVICE);
+            visit_place(walk, &(PlaceKey){.port = port->node_port,
+                                          .protocol = port->protocol,
+                                          .role = PLACE_SERVICE});
     }
 }
 
@@ -165,7 +159,7 @@ static void visit_endpoints(const Walk *walk)
     for (size_t i = 0; i < walk->entity->n_endpoints; i++) {
         const EntityEndpoint *endpoint = &walk->entity->endpoints[i];
         for (size_t j = 0; j < endpoint->n_addresses; j++)
-            visit_place(walk, &(PlaceKey){endpoint->addresses[j], 0, 0}, PLACE_SLICE);
+            visit_place(walk, &(PlaceKey){.address = endpoint->addresses[j], .role = PLACE_SLICE});
     }
 }
 
@@ -237,8 +231,8 @@ static void change_interval(Inventory *inventory, Record *record, const Entity *
 
 static const Entity *newest_version(const Record *record)
 {
-    size_t n = record->versions.n_holders;
-    return n ? record->versions.holders[n - 1].entity : NULL;
+    const Timeline *versions = record->versions;
+    return versions ? versions->holders[versions->n_holders - 1].entity : NULL;
 }
 
 static Record *find_record(const Inventory *inventory, EntityKind kind, const char *uid)
@@ -267,7 +261,7 @@ static bool end_versions(Inventory *inventory, Record *record, uint64_t time_ns)
  * `entity` is such a repetition; what it says of the newest version's interval is taken over. */
 static bool is_repetition(Inventory *inventory, Record *record, const Entity *entity)
 {
-    const Timeline *versions = &record->versions;
+    const Timeline *versions = record->versions;
     uint64_t to_ns = entity->to_ns ? entity->to_ns : TIME_OPEN;
     for (size_t i = versions->n_holders; i-- > 0;) {
         const Holder *known = &versions->holders[i];
@@ -317,7 +311,7 @@ void inventory_remove(Inventory *inventory, EntityKind kind, const char *uid, ui
     Record *record = find_record(inventory, kind, uid);
     if (!record || !end_versions(inventory, record, at_ns))
         return;
-    if (record->versions.n_holders == 0)
+    if (!record->versions)
         g_hash_table_remove(inventory->records, record);
     inventory->generation++;
 }
@@ -354,11 +348,11 @@ void inventory_forget(Inventory *inventory, uint64_t before_ns)
     g_hash_table_iter_init(&iter, inventory->records);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         Record *record = key;
-        while (record->versions.n_holders > 0 && record->versions.holders[0].to_ns <= before_ns) {
-            drop_version(inventory, record, record->versions.holders[0].entity);
+        while (record->versions && record->versions->holders[0].to_ns <= before_ns) {
+            drop_version(inventory, record, record->versions->holders[0].entity);
             inventory->generation++;
         }
-        if (record->versions.n_holders == 0)
+        if (!record->versions)
             g_hash_table_iter_remove(&iter);
     }
 }
@@ -368,7 +362,7 @@ const Entity *inventory_get(const Inventory *inventory, EntityKind kind, const c
 {
     const Record *record = find_record(inventory, kind, uid);
     Interval interval = {0, TIME_OPEN};
-    const Holder *version = record ? timeline_at(&record->versions, time_ns, &interval) : NULL;
+    const Holder *version = record ? timeline_at(record->versions, time_ns, &interval) : NULL;
     return version ? version->entity : NULL;
 }
 
@@ -381,7 +375,7 @@ void inventory_foreach(const Inventory *inventory, uint64_t time_ns,
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         const Record *record = key;
         Interval interval = {0, TIME_OPEN};
-        const Holder *version = timeline_at(&record->versions, time_ns, &interval);
+        const Holder *version = timeline_at(record->versions, time_ns, &interval);
         if (time_ns == 0)
             callback(newest_version(record), userdata);
         else if (version)

@@ -7,9 +7,12 @@
 #define SLOTS_MIN 64u
 
 typedef struct PlaceSlot {
-    uint64_t hash; /* kept beside the pointer: most probes end without touching the place */
-    Place *place;  /* NULL: empty */
+    PlaceKey key;
+    Timeline *timeline; /* NULL: the slot is empty */
 } PlaceSlot;
+
+_Static_assert(sizeof(PlaceKey) == 20, "a key is compared as bytes: no padding");
+_Static_assert(sizeof(PlaceSlot) == 32, "two slots share a cache line");
 
 /* Shift and multiply, as in the finalizer of MurmurHash3; the first shift brings down what differs
  * in the highest bits, where the last byte of an address is. */
@@ -20,36 +23,29 @@ static uint64_t mix(uint64_t hash)
     return hash ^ hash >> 29;
 }
 
-static uint64_t hash_key(const PlaceTable *table, const PlaceKey *key)
+/* The role is left out: the roles of an address stand side by side, so that asking for one after
+ * the other is cheap. */
+static size_t home_of(const PlaceTable *table, const PlaceKey *key)
 {
     uint64_t low, high;
     memcpy(&low, key->address.bytes, sizeof low);
     memcpy(&high, key->address.bytes + sizeof low, sizeof high);
-    uint64_t hash = mix(table->seed ^ ((uint64_t)key->protocol << 16 | key->port));
-    return mix(mix(hash ^ low) ^ high);
-}
-
-static bool key_equal(const PlaceKey *a, const PlaceKey *b)
-{
-    return a->protocol == b->protocol && a->port == b->port &&
-           ip_address_equal(&a->address, &b->address);
+    uint64_t hash = mix(table->seed ^ ((uint64_t)key->protocol << 16 | key->port) ^ low);
+    return mix(hash ^ high) & (table->n_slots - 1);
 }
 
 /* The slot of the key, or the empty one where it belongs. There is always an empty one. */
-static size_t find_slot(const PlaceTable *table, const PlaceKey *key, uint64_t hash)
+static size_t find_slot(const PlaceTable *table, const PlaceKey *key)
 {
-    size_t mask = table->n_slots - 1, at = hash & mask;
-    while (table->slots[at].place &&
-           (table->slots[at].hash != hash || !key_equal(&table->slots[at].place->key, key)))
-        at = (at + 1) & mask;
+    size_t at = home_of(table, key);
+    while (table->slots[at].timeline && memcmp(&table->slots[at].key, key, sizeof *key) != 0)
+        at = (at + 1) & (table->n_slots - 1);
     return at;
 }
 
-const Place *place_table_find(const PlaceTable *table, const PlaceKey *key)
+const Timeline *place_table_find(const PlaceTable *table, const PlaceKey *key)
 {
-    if (table->n_slots == 0)
-        return NULL;
-    return table->slots[find_slot(table, key, hash_key(table, key))].place;
+    return table->n_slots ? table->slots[find_slot(table, key)].timeline : NULL;
 }
 
 static void grow(PlaceTable *table)
@@ -59,55 +55,48 @@ static void grow(PlaceTable *table)
     table->n_slots = MAX(n_old * 2, SLOTS_MIN);
     table->slots = g_new0(PlaceSlot, table->n_slots);
     for (size_t i = 0; i < n_old; i++)
-        if (old[i].place)
-            table->slots[find_slot(table, &old[i].place->key, old[i].hash)] = old[i];
+        if (old[i].timeline)
+            table->slots[find_slot(table, &old[i].key)] = old[i];
     g_free(old);
 }
 
-Place *place_table_get(PlaceTable *table, const PlaceKey *key)
+void place_table_insert(PlaceTable *table, const PlaceKey *key, const Entity *entity,
+                        struct Name *name)
 {
-    if (table->n_places + 1 > table->n_slots / 2)
+    if (table->n_places >= table->n_slots / 4 * 3)
         grow(table);
-    uint64_t hash = hash_key(table, key);
-    PlaceSlot *slot = &table->slots[find_slot(table, key, hash)];
-    if (!slot->place) {
-        slot->hash = hash;
-        slot->place = g_new0(Place, 1);
-        slot->place->key = *key;
+    PlaceSlot *slot = &table->slots[find_slot(table, key)];
+    if (!slot->timeline) {
+        slot->key = *key;
         table->n_places++;
     }
-    return slot->place;
+    timeline_insert(&slot->timeline, entity, name);
 }
 
-static void place_free(Place *place)
+void place_table_remove(PlaceTable *table, const PlaceKey *key, const Entity *entity)
 {
-    for (size_t i = 0; i < PLACE_ROLES; i++)
-        timeline_clear(&place->timelines[i]);
-    g_free(place);
-}
-
-void place_table_remove(PlaceTable *table, Place *place)
-{
-    size_t mask = table->n_slots - 1;
-    size_t hole = find_slot(table, &place->key, hash_key(table, &place->key));
+    size_t mask = table->n_slots - 1, hole = find_slot(table, key);
+    if (!table->slots[hole].timeline)
+        return;
+    timeline_remove(&table->slots[hole].timeline, entity);
+    if (table->slots[hole].timeline)
+        return;
+    table->n_places--;
     /* Moves up what a probe would no longer reach across the hole (Knuth 6.4, algorithm R). */
-    for (size_t at = (hole + 1) & mask; table->slots[at].place; at = (at + 1) & mask) {
-        size_t home = table->slots[at].hash & mask;
+    for (size_t at = (hole + 1) & mask; table->slots[at].timeline; at = (at + 1) & mask) {
+        size_t home = home_of(table, &table->slots[at].key);
         if (((at - home) & mask) >= ((at - hole) & mask)) {
             table->slots[hole] = table->slots[at];
+            table->slots[at].timeline = NULL;
             hole = at;
         }
     }
-    table->slots[hole].place = NULL;
-    table->n_places--;
-    place_free(place);
 }
 
 void place_table_clear(PlaceTable *table)
 {
     for (size_t i = 0; i < table->n_slots; i++)
-        if (table->slots[i].place)
-            place_free(table->slots[i].place);
+        g_free(table->slots[i].timeline);
     g_free(table->slots);
     table->slots = NULL;
     table->n_slots = table->n_places = 0;

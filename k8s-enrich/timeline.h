@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Who held one thing (an address, a name, a uid) and when: holders sorted by the start of their
- * interval. */
+ * interval. NULL is an empty timeline; one is allocated by what is put in first and freed with what
+ * is taken out last. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,21 +18,19 @@ typedef struct Interval {
 
 typedef struct Holder {
     uint64_t from_ns, to_ns;
-    uint64_t cover_ns;    /* highest to_ns of this holder and all before it */
     const Entity *entity; /* borrowed */
     struct Name *name; /* borrowed: of a pod the node, of an endpoint slice the service; or NULL */
 } Holder;
 
-/* All zero is an empty one. */
+/* Holders stand beside their number: a look-up in memory that is cold waits only once. */
 typedef struct Timeline {
-    Holder *holders;
     uint32_t n_holders, n_allocated;
+    Holder holders[];
 } Timeline;
 
-void timeline_insert(Timeline *timeline, const Entity *entity, struct Name *name);
-/* False if `entity` is no holder. */
-bool timeline_remove(Timeline *timeline, const Entity *entity);
-void timeline_clear(Timeline *timeline);
+void timeline_insert(Timeline **timeline, const Entity *entity, struct Name *name);
+/* Nothing happens if `entity` is no holder. */
+void timeline_remove(Timeline **timeline, const Entity *entity);
 
 /* How many holders began at `time_ns` or before. */
 size_t timeline_begun(const Timeline *timeline, uint64_t time_ns);
