@@ -16,6 +16,8 @@
 /* Whoever waits in front of tshark wants the error soon; three round trips around the world fit. */
 #define CONNECT_TIMEOUT_NS (1 * (uint64_t)1000000000)
 
+#define WARNINGS_MAX 10 /* tshark shows the first 1024 bytes */
+
 typedef struct Capture {
     const RemoradumpOptions *options;
     Control *control;
@@ -24,6 +26,7 @@ typedef struct Capture {
     Inventory *inventory;
     Collector *collector;
     Writer *writer;
+    GPtrArray *warnings; /* of char *; for tshark, at the end */
     GMutex mutex;
     GCond ended;
     bool has_ended;
@@ -44,19 +47,23 @@ static void on_signal(int number)
 #endif
 }
 
-/* Wireshark shows what stands on standard error as an error when the capture ends. So it gets notes
- * through its toolbar; tshark, which has none, gets only those that tell of losses. */
+/* Wireshark shows what stands on standard error as an error when the capture ends, so its toolbar
+ * gets the notes. tshark has none: it gets the warnings, at the end, and only if there is no error
+ * to tell. */
 static void on_note(CollectorNoteLevel level, const char *text, void *userdata)
 {
     Capture *capture = userdata;
-    if (capture->control && level == COLLECTOR_INFO)
-        control_log(capture->control, text);
-    else if (capture->control)
-        control_warn(capture->control, text);
-    else if (level == COLLECTOR_WARNING)
-        log_warning("%s", text);
-    else if (capture->alone)
-        log_info("%s", text);
+    bool is_warning = level == COLLECTOR_WARNING;
+    if (capture->control) {
+        (is_warning ? control_warn : control_log)(capture->control, text);
+    } else if (capture->alone) {
+        log_message(is_warning ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "%s", text);
+    } else if (is_warning) {
+        g_mutex_lock(&capture->mutex);
+        if (capture->warnings->len < WARNINGS_MAX)
+            g_ptr_array_add(capture->warnings, g_strdup(text));
+        g_mutex_unlock(&capture->mutex);
+    }
 }
 
 static void on_warning(const char *text, void *userdata)
@@ -234,6 +241,7 @@ bool capture_run(const RemoradumpOptions *options, char **operands, Control *con
     Capture capture = {.options = options, .control = control};
     const char *path = options->write ? options->write : options->fifo;
     capture.alone = options->write || (path && strcmp(path, "-") == 0);
+    capture.warnings = g_ptr_array_new_with_free_func(g_free);
     g_mutex_init(&capture.mutex);
     g_cond_init(&capture.ended);
     *ret_opened = false;
@@ -260,6 +268,9 @@ bool capture_run(const RemoradumpOptions *options, char **operands, Control *con
     running = NULL;
     collector_free(capture.collector);
     inventory_free(capture.inventory);
+    for (guint i = 0; ok && i < capture.warnings->len; i++)
+        log_warning("%s", (const char *)capture.warnings->pdata[i]);
+    g_ptr_array_unref(capture.warnings);
     g_free(capture.filter);
     g_mutex_clear(&capture.mutex);
     g_cond_clear(&capture.ended);

@@ -5,7 +5,7 @@
  *   end                    ends by itself after the packets
  *   note=TEXT warn=TEXT    tells this at the start
  *   lost=N                 has lost that many in the nodes' queues
- *   refuse                 nobody listens there
+ *   refuse                 nobody listens there, which is told as a warning before it is the error
  *   pod=NAMESPACE/NAME     knows this pod (repeated)
  * Packets have their number, 8 bytes in network order, behind the Ethernet header. */
 #include <errno.h>
@@ -135,8 +135,10 @@ static int produce(Collector *collector, char **words)
 bool collector_run(Collector *collector, GError **error)
 {
     g_auto(GStrv) words = split(collector->words[0], error);
-    if (!words)
+    if (!words) {
+        collector->sink.note(COLLECTOR_WARNING, "trying again", collector->userdata);
         return false;
+    }
     collector->stats.nodes_connected = 1;
     collector->stats.lost_queue = number(words, "lost", 0);
     if (word(words, "note"))

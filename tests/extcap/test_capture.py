@@ -26,8 +26,11 @@ class Files(Case):
         self.assertIn("7 in their queues", result.stderr)
 
     def test_no_summary_of_what_never_began(self):
-        self.assert_fails(self.run_it("--write", self.path("out.pcapng"), "--endpoint", "fake:refuse"),
-                          "connection refused")
+        result = self.run_it("--write", self.path("out.pcapng"), "--endpoint", "fake:refuse")
+        self.assertEqual(result.returncode, 1)
+        warning, error = result.stderr.splitlines()
+        self.assertIn("trying again", warning)
+        self.assertIn("connection refused", error)
 
     def test_replaces_an_older_file(self):
         out = self.write("out.pcapng", b"x" * 1000000)
