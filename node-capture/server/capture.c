@@ -139,20 +139,24 @@ static bool pod_wanted_by(const Pod *pod, const Stream *stream)
     return !pod->excluded && selector_matches(stream_wish(stream)->selector, pod->entity);
 }
 
-static void pod_subscribe(Capture *capture, Pod *pod, Stream *stream)
+/* Before anything is told of it: once a stream has its initial state, all that it asked for is
+ * being captured. */
+static void pod_open_once(Capture *capture, Pod *pod)
+{
+    if (pod->target_id == 0 && pod->netns_fd >= 0) {
+        pod_open(capture, pod);
+    }
+}
+
+static void pod_subscribe(Pod *pod, Stream *stream)
 {
     g_ptr_array_add(pod->streams, stream);
-    if (pod->netns_fd < 0) {
-        if (!pod->entity->host_network) {
-            tell_not_captured(pod, stream);
-        }
-    } else if (pod->target_id == 0) {
-        pod_open(capture, pod);
-    } else {
-        for (guint i = 0; i < pod->interfaces->len; i++) {
-            queue_interface(stream_lock(stream), g_ptr_array_index(pod->interfaces, i));
-            stream_unlock(stream);
-        }
+    if (pod->target_id == 0 && !pod->entity->host_network) {
+        tell_not_captured(pod, stream);
+    }
+    for (guint i = 0; i < pod->interfaces->len; i++) {
+        queue_interface(stream_lock(stream), g_ptr_array_index(pod->interfaces, i));
+        stream_unlock(stream);
     }
 }
 
@@ -190,7 +194,19 @@ void capture_add_stream(Capture *capture, Stream *stream)
     g_hash_table_iter_init(&iter, capture->pods);
     while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
         if (pod_wanted_by(pod, stream)) {
-            pod_subscribe(capture, pod, stream);
+            pod_open_once(capture, pod);
+        }
+    }
+}
+
+void capture_begin_stream(Capture *capture, Stream *stream)
+{
+    GHashTableIter iter;
+    Pod *pod;
+    g_hash_table_iter_init(&iter, capture->pods);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
+        if (pod_wanted_by(pod, stream)) {
+            pod_subscribe(pod, stream);
         }
     }
 }
@@ -247,6 +263,22 @@ static Pod *pod_add(Capture *capture, const Entity *entity, int netns_fd)
     return pod;
 }
 
+/* Opens the pod, or closes it, as the streams and the configuration want it now. */
+static void pod_match_streams(Capture *capture, Pod *pod)
+{
+    for (guint i = 0; i < capture->streams->len; i++) {
+        Stream *stream = g_ptr_array_index(capture->streams, i);
+        bool has = g_ptr_array_find(pod->streams, stream, NULL);
+        bool wants = pod_wanted_by(pod, stream);
+        if (wants && !has) {
+            pod_open_once(capture, pod);
+            pod_subscribe(pod, stream);
+        } else if (!wants && has) {
+            pod_unsubscribe(capture, pod, stream);
+        }
+    }
+}
+
 void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd)
 {
     capture_pod_vanished(capture, entity->uid);
@@ -254,12 +286,7 @@ void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd)
     if (pod->netns_fd < 0) {
         pod_set_reason(pod, "no file descriptor is left for its network namespace");
     }
-    for (guint i = 0; i < capture->streams->len; i++) {
-        Stream *stream = g_ptr_array_index(capture->streams, i);
-        if (pod_wanted_by(pod, stream)) {
-            pod_subscribe(capture, pod, stream);
-        }
-    }
+    pod_match_streams(capture, pod);
 }
 
 void capture_pod_vanished(Capture *capture, const char *uid)
@@ -283,20 +310,11 @@ void capture_pod_failed(Capture *capture, const Entity *entity, const char *reas
 void capture_pod_changed(Capture *capture, const Entity *entity)
 {
     Pod *pod = g_hash_table_lookup(capture->pods, entity->uid);
-    if (!pod) {
-        return;
-    }
-    entity_unref(pod->entity);
-    pod->entity = entity_ref(entity);
-    pod->excluded = !selector_matches(capture->allowed, entity);
-    for (guint i = 0; i < capture->streams->len; i++) {
-        Stream *stream = g_ptr_array_index(capture->streams, i);
-        bool has = g_ptr_array_find(pod->streams, stream, NULL);
-        if (pod_wanted_by(pod, stream) && !has) {
-            pod_subscribe(capture, pod, stream);
-        } else if (!pod_wanted_by(pod, stream) && has) {
-            pod_unsubscribe(capture, pod, stream);
-        }
+    if (pod) {
+        entity_unref(pod->entity);
+        pod->entity = entity_ref(entity);
+        pod->excluded = !selector_matches(capture->allowed, entity);
+        pod_match_streams(capture, pod);
     }
 }
 

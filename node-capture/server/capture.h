@@ -46,8 +46,10 @@ void capture_pod_failed(Capture *capture, const Entity *entity, const char *reas
 void capture_pod_changed(Capture *capture,
                          const Entity *entity); /* labels may decide who wants it */
 
-/* Takes a reference; opens at once what the stream wants. */
+/* Takes a reference; opens at once what the stream wants, and tells it nothing yet. */
 void capture_add_stream(Capture *capture, Stream *stream);
+/* Then, when the stream has the initial state: tells what is open, and what could not be. */
+void capture_begin_stream(Capture *capture, Stream *stream);
 /* Returns false if it is not known. */
 bool capture_remove_stream(Capture *capture, Stream *stream);
 const GPtrArray *capture_streams(const Capture *capture); /* of Stream * */

@@ -103,11 +103,12 @@ static void add_stream(Node *node, Stream *stream)
     node->counters.streams_opened++;
     log_info("stream %" PRIu64 " opened by %s: %s", stream_id(stream), stream_peer(stream),
              stream_wish(stream)->summary);
+    capture_add_stream(node->capture, stream);
     Queue *queue = stream_lock(stream);
     g_hash_table_foreach(node->entities, queue_entity, queue);
     queue_synced(queue);
     stream_unlock(stream);
-    capture_add_stream(node->capture, stream);
+    capture_begin_stream(node->capture, stream);
     if (node_is_stopping(node)) {
         stream_end(stream, node->stop_reason);
     }
