@@ -336,9 +336,9 @@ void collector_message(Collector *collector, NodeStream *node, MergeBuffer *buff
     }
     bool is_first = node->sequence == 0;
     if (message.sequence != ++node->sequence)
-        break_off(&m, "a message is missing in its stream");
+        break_off(&m, "it left out a message of its stream");
     else if (is_first != (message.type == STREAM_HELLO))
-        break_off(&m, "its stream does not begin with a hello");
+        break_off(&m, "it said hello late or twice");
     else if (message.type == STREAM_PACKETS)
         on_packets(&m, g_steal_pointer(&buffer), &message.packets);
     else

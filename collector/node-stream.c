@@ -189,6 +189,7 @@ void node_stream_closed(NodeStream *node, int status, const char *text, double r
 {
     node->stream = rpc_stream_free(node->stream);
     node->status = status;
+    node->wants_read = false;
     if (!node->problem)
         node->problem = g_strdup(text && *text ? text : g_strerror(-status));
     if (!node->cancelled)
