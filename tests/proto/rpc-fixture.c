@@ -208,7 +208,7 @@ static void reader_message(RpcStream *stream, const uint8_t *data, size_t length
             g_error("byte %zu of message %u is %u", i, number, data[i]);
     reader->messages++;
     reader->bytes += length;
-    bool hold = reader->hold;
+    bool hold = reader->messages >= reader->hold_at;
     g_cond_broadcast(&reader->changed);
     g_mutex_unlock(&reader->lock);
     if (!hold)
@@ -227,21 +227,29 @@ static void reader_closed(RpcStream *stream, int status, const char *text, void 
     g_mutex_unlock(&reader->lock);
 }
 
-Reader *reader_open(RpcChannel *channel, const char *path, const void *request, size_t length)
+Reader *reader_open_held(RpcChannel *channel, const char *path, const void *request, size_t length,
+                         unsigned hold_at)
 {
     static const RpcStreamHandlers handlers = {reader_message, reader_closed};
     Reader *reader = g_new0(Reader, 1);
+    reader->hold_at = hold_at;
     g_mutex_init(&reader->lock);
     g_cond_init(&reader->changed);
     reader->stream = rpc_stream_open(channel, path, request, length, &handlers, reader);
     return reader;
 }
 
-void reader_set_hold(Reader *reader, bool hold)
+Reader *reader_open(RpcChannel *channel, const char *path, const void *request, size_t length)
+{
+    return reader_open_held(channel, path, request, length, UINT_MAX);
+}
+
+void reader_resume(Reader *reader)
 {
     g_mutex_lock(&reader->lock);
-    reader->hold = hold;
+    reader->hold_at = UINT_MAX;
     g_mutex_unlock(&reader->lock);
+    rpc_stream_read(reader->stream);
 }
 
 void reader_wait_messages(Reader *reader, unsigned at_least)

@@ -34,9 +34,9 @@ Service *service_new_tcp(char **ret_endpoint);
 
 typedef struct Reader {
     RpcStream *stream;
-    bool hold;   /* do not ask for the next message */
     GMutex lock; /* for what follows */
     GCond changed;
+    unsigned hold_at; /* do not ask for more after so many messages */
     unsigned messages, closed;
     uint64_t bytes;
     int status;
@@ -44,7 +44,10 @@ typedef struct Reader {
 } Reader;
 
 Reader *reader_open(RpcChannel *channel, const char *path, const void *request, size_t length);
-void reader_set_hold(Reader *reader, bool hold);
+/* Reads the given number of messages, then waits for reader_resume(). */
+Reader *reader_open_held(RpcChannel *channel, const char *path, const void *request, size_t length,
+                         unsigned hold_at);
+void reader_resume(Reader *reader);
 void reader_wait_messages(Reader *reader, unsigned at_least);
 /* Waits for closed(). */
 void reader_wait_closed(Reader *reader);
