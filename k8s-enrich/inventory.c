@@ -23,7 +23,7 @@ static void record_free(gpointer data)
     Record *record = data;
     for (size_t i = 0; record->versions && i < record->versions->n_holders; i++)
         entity_unref(record->versions->holders[i].entity);
-    g_free(record->versions);
+    timeline_free(record->versions);
     g_free(record->uid);
     g_free(record);
 }
@@ -44,7 +44,7 @@ static gboolean name_equal(gconstpointer data_a, gconstpointer data_b)
 static void name_free(gpointer data)
 {
     Name *name = data;
-    g_free(name->versions);
+    timeline_free(name->versions);
     g_free(name->namespace_name);
     g_free(name->name);
     g_free(name);

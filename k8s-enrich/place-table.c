@@ -96,7 +96,7 @@ void place_table_remove(PlaceTable *table, const PlaceKey *key, const Entity *en
 void place_table_clear(PlaceTable *table)
 {
     for (size_t i = 0; i < table->n_slots; i++)
-        g_free(table->slots[i].timeline);
+        timeline_free(table->slots[i].timeline);
     g_free(table->slots);
     table->slots = NULL;
     table->n_slots = table->n_places = 0;

@@ -17,16 +17,38 @@ size_t timeline_begun(const Timeline *timeline, uint64_t time_ns)
     return low;
 }
 
-static Timeline *make_room(Timeline *timeline)
+static size_t size_of(uint32_t n_allocated)
 {
-    uint32_t n_holders = timeline ? timeline->n_holders : 0;
-    if (timeline && n_holders < timeline->n_allocated)
-        return timeline;
-    uint32_t n_allocated = n_holders ? n_holders * 2 : 1;
-    timeline = g_realloc(timeline, sizeof *timeline + n_allocated * sizeof(Holder));
-    timeline->n_holders = n_holders;
+    return sizeof(Timeline) + n_allocated * sizeof(Holder);
+}
+
+/* Slices, as they keep timelines together in few pages of memory, away from the entities: half the
+ * cost of a look-up. */
+static Timeline *timeline_new(uint32_t n_allocated)
+{
+    Timeline *timeline = g_slice_alloc(size_of(n_allocated));
+    timeline->n_holders = 0;
     timeline->n_allocated = n_allocated;
     return timeline;
+}
+
+void timeline_free(Timeline *timeline)
+{
+    if (timeline)
+        g_slice_free1(size_of(timeline->n_allocated), timeline);
+}
+
+static Timeline *make_room(Timeline *timeline)
+{
+    if (!timeline)
+        return timeline_new(1);
+    if (timeline->n_holders < timeline->n_allocated)
+        return timeline;
+    Timeline *larger = timeline_new(timeline->n_allocated * 2);
+    larger->n_holders = timeline->n_holders;
+    memcpy(larger->holders, timeline->holders, timeline->n_holders * sizeof(Holder));
+    timeline_free(timeline);
+    return larger;
 }
 
 void timeline_insert(Timeline **timeline, const Entity *entity, struct Name *name)
@@ -58,7 +80,7 @@ void timeline_remove(Timeline **timeline, const Entity *entity)
     line->n_holders--;
     memmove(&line->holders[at], &line->holders[at + 1], (line->n_holders - at) * sizeof(Holder));
     if (line->n_holders == 0) {
-        g_free(line);
+        timeline_free(line);
         *timeline = NULL;
     }
 }

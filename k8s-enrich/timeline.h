@@ -32,6 +32,8 @@ void timeline_insert(Timeline **timeline, const Entity *entity, struct Name *nam
 /* Nothing happens if `entity` is no holder. */
 void timeline_remove(Timeline **timeline, const Entity *entity);
 
+void timeline_free(Timeline *timeline); /* NULL is fine */
+
 /* How many holders began at `time_ns` or before. */
 size_t timeline_begun(const Timeline *timeline, uint64_t time_ns);
 /* The holder that began latest of those valid at `time_ns`, or NULL. Narrows `interval` to where

