@@ -34,6 +34,7 @@ typedef struct Told {
 typedef struct CacheEntry {
     CacheKey key;
     uint64_t generation;
+    uint64_t made;           /* in the order of making */
     uint64_t from_ns, to_ns; /* the names are these for packets of this time; to_ns 0: open */
     Names names;             /* entities are good as long as the generation is */
     Told *told[2];           /* src, dst; NULL where the end is no entity */
@@ -48,6 +49,7 @@ struct Annotator {
     bool comments;
     GHashTable *told; /* entity key -> Told */
     CacheEntry *cache;
+    uint64_t made;
     uint8_t with_attributes[ANNOTATE_OPTIONS_MAX];
 };
 
@@ -208,6 +210,19 @@ static uint32_t hash_key(const CacheKey *key)
     return (uint32_t)(hash >> (64 - CACHE_BITS));
 }
 
+/* The entry of the key, or the one to use for it: of two places the one that is free or was made
+ * longer ago. */
+static CacheEntry *find_entry(const Annotator *annotator, const CacheKey *key)
+{
+    uint32_t hash = hash_key(key);
+    CacheEntry *first = &annotator->cache[hash], *second = &annotator->cache[hash ^ 1];
+    if (memcmp(&first->key, key, sizeof *key) == 0)
+        return first;
+    if (memcmp(&second->key, key, sizeof *key) == 0)
+        return second;
+    return !first->in_use || first->made <= second->made ? first : second;
+}
+
 static void fill(Annotator *annotator, CacheEntry *entry, const CacheKey *key,
                  const AnnotateRequest *request)
 {
@@ -226,6 +241,7 @@ static void fill(Annotator *annotator, CacheEntry *entry, const CacheKey *key,
     entry->told[1] = told_of(annotator, entry->names.dst.entity);
 
     entry->in_use = true;
+    entry->made = ++annotator->made;
     entry->length = 0;
     bool is_known = entry->names.src.type != PEER_UNKNOWN || entry->names.dst.type != PEER_UNKNOWN;
     if (!request->point && !is_known)
@@ -282,7 +298,7 @@ void annotate(Annotator *annotator, const AnnotateRequest *request, Annotation *
 {
     CacheKey key;
     make_key(request, &key);
-    CacheEntry *entry = &annotator->cache[hash_key(&key)];
+    CacheEntry *entry = find_entry(annotator, &key);
     uint64_t time_ns = request->time_ns;
     if (!entry->in_use || entry->generation != inventory_generation(annotator->inventory) ||
         time_ns < entry->from_ns || (entry->to_ns && time_ns >= entry->to_ns) ||
