@@ -337,10 +337,18 @@ static void on_interface(const SourceInterface *told, void *userdata)
     }
 }
 
+/* The pod that a target is, if somebody still wants it: as the last one goes, the source hands out
+ * what it has left. */
+static const Pod *wanted_pod(const Capture *capture, uint32_t target_id)
+{
+    const Pod *pod = g_hash_table_lookup(capture->open, GUINT_TO_POINTER(target_id));
+    return pod && pod->streams->len > 0 ? pod : NULL;
+}
+
 static void on_packets(uint32_t target_id, Batch *batch, void *userdata)
 {
     Capture *capture = userdata;
-    const Pod *pod = g_hash_table_lookup(capture->open, GUINT_TO_POINTER(target_id));
+    const Pod *pod = wanted_pod(capture, target_id);
     if (!pod) {
         return;
     }
@@ -370,7 +378,7 @@ static void on_lost(uint32_t target_id, uint64_t packets, uint64_t from_ns, uint
                     bool unknown, void *userdata)
 {
     Capture *capture = userdata;
-    const Pod *pod = g_hash_table_lookup(capture->open, GUINT_TO_POINTER(target_id));
+    const Pod *pod = wanted_pod(capture, target_id);
     if (!pod) {
         return;
     }
@@ -516,7 +524,7 @@ Capture *capture_new(const Selector *allowed)
     return capture;
 }
 
-Capture *capture_free(Capture *capture)
+void capture_close_pods(Capture *capture)
 {
     GHashTableIter iter;
     Pod *pod;
@@ -524,6 +532,11 @@ Capture *capture_free(Capture *capture)
     while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
         pod_close(capture, pod);
     }
+}
+
+Capture *capture_free(Capture *capture)
+{
+    capture_close_pods(capture);
     if (capture->source) {
         capture->source->ops->free(capture->source);
     }

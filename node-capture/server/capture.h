@@ -56,6 +56,8 @@ const GPtrArray *capture_streams(const Capture *capture); /* of Stream * */
 
 /* Serves the source for up to timeout_ms, then what is due besides. */
 void capture_run(Capture *capture, int timeout_ms);
+/* At the end: streams still get what the source has, and are told what was left in it. */
+void capture_close_pods(Capture *capture);
 void capture_wake(Capture *capture); /* from any thread */
 
 void capture_stats(const Capture *capture, CaptureStats *ret);

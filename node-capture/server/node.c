@@ -295,6 +295,7 @@ static void end_streams(Node *node)
 {
     uint64_t now_ns = clock_monotonic_ns();
     one_pass(node, 0);
+    capture_close_pods(node->capture);
     for_streams(node, end_stream);
     await_streams(node, now_ns + DRAIN_NS);
     for_streams(node, drop_waiting);
