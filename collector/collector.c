@@ -229,6 +229,13 @@ static void take_packet(Collector *c, const MergePacket *merged)
     write_decided(c, MIN(merged->time_ns, merge_frontier(c->merge)));
 }
 
+static void flush(Collector *c)
+{
+    int r = output_flush(c->output);
+    if (r && !c->write_error)
+        c->write_error = r;
+}
+
 /* All packets that may go out. */
 static void pump(Collector *c, uint64_t now_ns)
 {
@@ -245,9 +252,10 @@ static void pump(Collector *c, uint64_t now_ns)
         write_decided(c, UINT64_MAX);
     }
     write_decided(c, merge_frontier(c->merge));
-    int r = output_flush(c->output);
-    if (r && !c->write_error)
-        c->write_error = r;
+    /* Not a byte before a node has answered: Wireshark takes a section header for a capture that
+     * works, and hides the error that follows behind "no packets captured". */
+    if (c->was_connected)
+        flush(c);
 }
 
 static void pump_all(Collector *c)
@@ -260,9 +268,7 @@ static void pump_all(Collector *c)
     write_decided(c, UINT64_MAX);
     notes_flush(c->notes, clock_monotonic_ns(), true);
     output_statistics(c->output, c->newest_time_ns ? c->newest_time_ns : clock_unix_ns());
-    int r = output_flush(c->output);
-    if (r && !c->write_error)
-        c->write_error = r;
+    flush(c);
 }
 
 /* ---- The loop --------------------------------------------------------------------------------*/
@@ -399,7 +405,6 @@ bool collector_run(Collector *collector, GError **error)
     run_begin(c);
     const uint64_t start_ns = clock_monotonic_ns();
     c->forgotten_at_ns = start_ns;
-    c->write_error = output_flush(c->output);
     while (!c->write_error && !hopeless && !g_atomic_int_get(&c->stop)) {
         tend_nodes(c, clock_monotonic_ns());
         handle_events(c);
@@ -411,7 +416,8 @@ bool collector_run(Collector *collector, GError **error)
         hopeless = is_hopeless(c, now_ns - start_ns, error);
     }
     close_streams(c);
-    pump_all(c);
+    if (!hopeless || c->was_connected)
+        pump_all(c);
     run_end(c);
     if (hopeless)
         return false;

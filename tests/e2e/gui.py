@@ -6,6 +6,7 @@ $REMORA_SCREENSHOTS when that is set.
 """
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import time
@@ -48,9 +49,16 @@ class Screen:
                                 stdout=subprocess.DEVNULL)
 
     def windows(self, name):
-        result = subprocess.run(["xdotool", "search", "--onlyvisible", "--name", name], text=True,
-                                capture_output=True, check=False, env=self.environment)
-        return result.stdout.split()
+        """Ids of the top windows whose title matches; helper windows of a few pixels do not count."""
+        tree = subprocess.run(["xwininfo", "-root", "-tree"], text=True, capture_output=True, check=True,
+                              env=self.environment).stdout
+        found = re.findall(r'^ {5}(0x[0-9a-f]+) "(.*)": \(.*\)\s+(\d+)x', tree, re.M)
+        return [window for window, title, width in found if int(width) > 50 and re.search(name, title)]
+
+    def fill(self, window):
+        """A window as large as the screen."""
+        subprocess.run(["xdotool", "windowmove", window, "0", "0", "windowsize", window, "1500", "900"],
+                       check=True, env=self.environment)
 
     def picture(self, name):
         path = os.path.join(self.folder, f"{name}.png")
@@ -70,11 +78,12 @@ def live_columns(folder):
         endpoints, _ = start_nodes(cluster)
         for endpoint in endpoints.values():
             os.chmod(endpoint[5:], 0o666)
-        window = screen.start("-C", "Kubernetes", "-k", "-i", "k8s", "-w", path,
+        window = screen.start("-C", "Kubernetes", "-k", "-i", "k8s", "-w", path, "-Y", "http || dns || resp || icmp",
                               "-o", f"extcap.k8s.endpoint:{','.join(endpoints.values())}")
         try:
             wait_for(lambda: screen.windows("Kubernetes cluster"), "Wireshark's window", 60)
             wait_for(lambda: captured(endpoints.values()) == len(cluster.pods), "capture by the window", 30)
+            screen.fill(screen.windows("Kubernetes cluster")[0])
             cluster.traffic(rounds=3)
             wait_for(lambda: os.path.exists(path) and tools.fields(path, "icmp", "frame.number"), "packets", 20)
             time.sleep(2)  # let the window paint what it has; only the picture depends on it
@@ -97,9 +106,9 @@ def dialogs(folder):
                               ("bad-filter", ["-o", f"extcap.k8s.endpoint:{good}", "-f", "tcp prot 80"])):
             window = screen.start("-k", "-i", "k8s", *options)
             try:
-                # The main window, and the dialog above it.
-                wait_for(lambda: screen.windows("Wireshark"), "Wireshark's window", 60)
-                wait_for(lambda: len(screen.windows(".")) > 1, f"the dialog for {name}", 30)
+                # The main window, and above it the dialog, which has the program's plain name.
+                wait_for(lambda: screen.windows("Network Analyzer|Capturing") and screen.windows("^Wireshark$"),
+                         f"the dialog for {name}", 60)
                 time.sleep(0.5)  # the picture only
                 screen.picture(f"dialog-{name}")
             finally:
