@@ -85,13 +85,13 @@ static void add_slice(Inventory *inventory, const char *service, uint16_t target
 }
 
 void fixture_service(Inventory *inventory, const char *name, const char *address, uint16_t port,
-                     uint16_t target_port, uint8_t protocol, ...)
+                     uint16_t target_port, int protocol, ...)
 {
     g_autofree char *uid = g_strdup_printf("uid-%s", name);
     struct in_addr memory;
     ProtobufCBinaryData addresses = address_of(address, &memory);
     Remora__V1__Port one = REMORA__V1__PORT__INIT, *ports = &one;
-    one.protocol = protocol;
+    one.protocol = (uint32_t)protocol;
     one.port = port;
     Remora__V1__Entity service = REMORA__V1__ENTITY__INIT;
     service.kind = REMORA__V1__ENTITY_KIND__ENTITY_KIND_SERVICE;
@@ -105,7 +105,7 @@ void fixture_service(Inventory *inventory, const char *name, const char *address
     add(inventory, &service);
     va_list pods;
     va_start(pods, protocol);
-    add_slice(inventory, name, target_port, protocol, pods);
+    add_slice(inventory, name, target_port, (uint8_t)protocol, pods);
     va_end(pods);
 }
 

@@ -18,7 +18,7 @@ void fixture_labelled_pod(Inventory *inventory, const char *name, const char *ad
                           const char *key, const char *value, uint64_t from_ns);
 /* A service with one endpoint slice over pods ("name", "address", ..., NULL). */
 void fixture_service(Inventory *inventory, const char *name, const char *address, uint16_t port,
-                     uint16_t target_port, uint8_t protocol, ...) G_GNUC_NULL_TERMINATED;
+                     uint16_t target_port, int protocol, ...) G_GNUC_NULL_TERMINATED;
 
 typedef struct FixturePacket {
     const char *src, *dst;

@@ -41,10 +41,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2)
         return 0;
-    Inventory *inventory = inventory_new();
-    fixture_pod(inventory, "client", "10.1.0.1", 0);
-    fixture_pod(inventory, "server", "10.2.0.1", 0);
-    fixture_service(inventory, "catalog", "10.96.0.1", 80, 8080, 6, "server", "10.2.0.1", NULL);
+    static Inventory *inventory;
+    static Annotator *annotator; /* its cache is large */
+    if (!inventory) {
+        inventory = inventory_new();
+        fixture_pod(inventory, "client", "10.1.0.1", 0);
+        fixture_pod(inventory, "server", "10.2.0.1", 0);
+        fixture_service(inventory, "catalog", "10.96.0.1", 80, 8080, 6, "server", "10.2.0.1", NULL);
+        annotator = annotator_new(inventory, NULL, true);
+    }
     CapturePoint points[2] = {
         {.id = 1,
          .cluster = "",
@@ -62,7 +67,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     points[0].link_type = points[1].link_type = (uint16_t)(data[0] | data[1] << 8);
     Merge *merge = merge_new(1, 1, 1 << 20);
     Vantage *vantage = vantage_new(inventory, 4);
-    Annotator *annotator = annotator_new(inventory, NULL, true);
     PacketFragments *fragments = g_new0(PacketFragments, 1);
     vantage_point_changed(vantage, &points[0]);
     vantage_point_changed(vantage, &points[1]);
@@ -92,9 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (merge_held_bytes(merge))
         abort();
     g_free(fragments);
-    annotator_free(annotator);
     vantage_free(vantage);
     merge_free(merge);
-    inventory_free(inventory);
     return 0;
 }
