@@ -46,7 +46,7 @@ static const Option options[] = {
     {.name = "node-name",
      .kind = OPTION_STRING,
      .argument = "NAME",
-     .help = "Name of this node in Kubernetes (default: NODE_NAME, else the host's name)",
+     .help = "Name of this node in Kubernetes (default: the name of the host)",
      .group = "Node",
      .environment = "NODE_NAME",
      .offset = offsetof(NodeOptions, node_name)},
@@ -155,9 +155,6 @@ const OptionTable node_option_table = {
         "with what is known of the cluster's pods, services and nodes. Without readers nothing is "
         "captured.\n\n"
         "It needs the capabilities CAP_NET_RAW (capture sockets) and CAP_SYS_ADMIN (entering the "
-        "network "
-        "namespaces of pods), and CAP_NET_ADMIN where the source asks for it. SIGTERM ends the "
-        "streams "
-        "with a request to come back.",
+        "network namespaces of pods). SIGTERM ends the streams with a request to come back.",
     .options = options,
 };
