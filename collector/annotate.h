@@ -24,7 +24,7 @@
 typedef struct Annotator Annotator;
 
 typedef struct AnnotateRequest {
-    const CapturePoint *point; /* NULL: not known where it was captured */
+    const CapturePoint *point; /* outlives the annotator; NULL: not known where it was captured */
     const PacketInfo *info;
     unsigned direction; /* PCAPNG_DIRECTION_*, 0: unknown */
     uint64_t time_ns;

@@ -50,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fixture_service(inventory, "catalog", "10.96.0.1", 80, 8080, 6, "server", "10.2.0.1", NULL);
         annotator = annotator_new(inventory, NULL, true);
     }
-    CapturePoint points[2] = {
+    static CapturePoint points[2] = {
         {.id = 1,
          .cluster = "",
          .node = "a",
