@@ -349,6 +349,10 @@ static void test_repetition(void)
     add_simple(inventory, ENTITY_SERVICE, "web", "10.96.0.3", 300, 0);
     g_assert_cmpuint(inventory_generation(inventory), ==, ++generation);
     assert_service(look(inventory, "10.96.0.3", 0, 0, SECONDS(450)), "web");
+    /* Too far from what is known to be a clock's fault: it is news. */
+    add_simple(inventory, ENTITY_SERVICE, "web", "10.96.0.2", 194, 0);
+    g_assert_cmpuint(inventory_generation(inventory), ==, ++generation);
+    assert_interval(look(inventory, "10.96.0.2", 0, 0, SECONDS(450)), SECONDS(194), 0);
     /* The only version is known from an earlier time on. */
     add_simple(inventory, ENTITY_POD, "cart", "10.0.0.1", 100, 0);
     add_simple(inventory, ENTITY_POD, "cart", "10.0.0.1", 50, 0);
