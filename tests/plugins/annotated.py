@@ -169,7 +169,7 @@ class WiresharkTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="remora-test-")
+        cls.folder = tempfile.mkdtemp(prefix="remora-plugin-")
         os.chmod(cls.folder, 0o777)
         cls.addClassCleanup(shutil.rmtree, cls.folder)
         built = os.path.join(os.environ["REMORA_BUILD"], "wireshark-plugins")
