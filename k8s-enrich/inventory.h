@@ -99,8 +99,7 @@ Inventory *inventory_free(Inventory *inventory);
  * a node tells it late or with a clock that is off by up to 5 s; but an end (to_ns) that differs
  * from the newest version's is taken over. */
 void inventory_add(Inventory *inventory, const Entity *entity);
-/* It ended at `at_ns`: versions that begin later are dropped. A uid that is not known is no error.
- */
+/* It ended at `at_ns`: versions that begin later are dropped. An unknown uid is no error. */
 void inventory_remove(Inventory *inventory, EntityKind kind, const char *uid, uint64_t at_ns);
 /* Applies a stream's event. 0, or -EBADMSG with *ret_error. A `synced` event changes nothing. */
 int inventory_apply(Inventory *inventory, const Remora__V1__IdentityEvent *event,
@@ -126,8 +125,8 @@ typedef struct Peer {
     const Entity *pod;     /* PEER_POD: the pod */
     const Entity *service; /* PEER_SERVICE: the service; for NodePorts beside `node` */
     const Entity *node;    /* PEER_NODE; for pods the node entity if known */
-    uint64_t from_ns,
-        to_ns; /* the answer is this for all times in here (to_ns 0: open), and perhaps for more */
+    /* The answer is this for all times in here (to_ns 0: open), and perhaps for more. */
+    uint64_t from_ns, to_ns;
 } Peer;
 
 /* Look-up by address, port (0: none) and IANA protocol (0: any) at a time.
