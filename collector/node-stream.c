@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#define BACKOFF_FIRST_NS (100u * 1000000u)
+#define BACKOFF_FIRST_NS (100u * 1000000ull)
 #define BACKOFF_LAST_NS  (5u * 1000000000ull)
 #define OPEN_TIMEOUT_NS  (10u * 1000000000ull)
 #define SILENCE_MIN_NS   (10u * 1000000000ull)
@@ -184,6 +184,12 @@ static bool is_refusal(int status)
     return status == -EINVAL || status == -EACCES || status == -EPERM || status == -ENOSYS;
 }
 
+uint64_t node_stream_pause(unsigned attempts, double random)
+{
+    uint64_t pause = MIN(BACKOFF_LAST_NS, BACKOFF_FIRST_NS << MIN(attempts, 10u));
+    return (uint64_t)((double)pause * (0.5 + random / 2));
+}
+
 void node_stream_closed(NodeStream *node, int status, const char *text, double random,
                         uint64_t now_ns)
 {
@@ -196,9 +202,7 @@ void node_stream_closed(NodeStream *node, int status, const char *text, double r
         node->is_final |= is_refusal(status);
     if (node->state == NODE_STREAM_LIVE && now_ns > node->live_ns + STABLE_NS)
         node->attempts = 0;
-    uint64_t pause = MIN(BACKOFF_LAST_NS, BACKOFF_FIRST_NS << MIN(node->attempts, 10u));
-    node->attempts++;
-    node->retry_ns = now_ns + (uint64_t)((double)pause * (0.5 + random / 2));
+    node->retry_ns = now_ns + node_stream_pause(node->attempts++, random);
     node->state = node->is_final ? NODE_STREAM_OVER : NODE_STREAM_WAITING;
     g_clear_pointer(&node->map, interface_map_unref);
 }

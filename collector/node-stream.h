@@ -89,6 +89,9 @@ void node_stream_read(NodeStream *node);
 /* After the closed event: sets the state and the time of the next try. */
 void node_stream_closed(NodeStream *node, int status, const char *text, double random,
                         uint64_t now_ns);
+/* How long to wait before the next try: doubled with each failure, 5 s at most, less up to half of
+ * it at random (0..1). */
+uint64_t node_stream_pause(unsigned attempts, double random);
 /* How its name reads in a sentence. */
 const char *node_stream_name(const NodeStream *node);
 /* What a person can do about a status, or "". */

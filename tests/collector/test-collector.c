@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "collector/collector.h"
+#include "collector/node-stream.h"
 #include "fake-node.h"
 #include "fixture.h"
 
@@ -328,6 +329,17 @@ static void test_unreachable(Run *run, gconstpointer data)
     content_clear(&content);
 }
 
+static void test_pauses(void)
+{
+    g_assert_cmpuint(node_stream_pause(0, 1), ==, 100 * MILLI);
+    g_assert_cmpuint(node_stream_pause(0, 0), ==, 50 * MILLI);
+    g_assert_cmpuint(node_stream_pause(3, 1), ==, 800 * MILLI);
+    for (unsigned attempts = 6; attempts < 100; attempts++) {
+        g_assert_cmpuint(node_stream_pause(attempts, 1), ==, 5 * SECOND);
+        g_assert_cmpuint(node_stream_pause(attempts, 0), ==, 5 * SECOND / 2);
+    }
+}
+
 static void test_refused(Run *run, gconstpointer data)
 {
     use_one(run);
@@ -586,6 +598,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
 #define ADD(PATH, DATA, FUNCTION) \
     g_test_add("/collector/" PATH, Run, (gconstpointer)(DATA), setup, FUNCTION, teardown)
+    g_test_add_func("/collector/pauses", test_pauses);
     ADD("two-nodes", NULL, test_two_nodes);
     ADD("unreachable", NULL, test_unreachable);
     ADD("refused", NULL, test_refused);
