@@ -324,9 +324,8 @@ static void test_unreachable(Run *run, gconstpointer data)
     g_assert_nonnull(strstr(run->error->message, run->endpoints[0]));
     g_assert_nonnull(strstr(run->error->message, run->endpoints[1]));
     g_assert_nonnull(strstr(run->error->message, "Is remora-node running"));
-    Content content = read_out(run);
-    g_assert_cmpuint(content.sections, ==, 1); /* a reader of the pipe has something to read */
-    content_clear(&content);
+    g_assert_cmpuint(run->out->len, ==,
+                     0); /* or Wireshark would show an empty capture, not the error */
 }
 
 static void test_pauses(void)
