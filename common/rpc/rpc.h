@@ -32,8 +32,8 @@ bool rpc_endpoint_is_local(const char *endpoint);
 typedef struct RpcBytes {
     const void *data;
     size_t length;
-    /* Called once when the transport needs them no more, from any thread and also inside
-     * rpc_call_send() and rpc_server_free(); NULL: copy now. */
+    /* Called once when the transport needs them no more, before rpc_server_free() returns; from any
+     * thread, gRPC's own and the one inside rpc_call_send() included. NULL: copy now. */
     void (*release)(void *owner);
     void *owner;
 } RpcBytes;

@@ -60,6 +60,7 @@ static const struct {
     {"DNS query cancelled", "no such host (no name server answers)"},
     {"DNS resolution failed", "no such host"},
     {"Connection timed out", "connection timed out"},
+    {"tcp handshaker shutdown", "connection timed out"},
     {"Timeout occurred", "connection timed out"},
     {"keepalive watchdog timeout", "the peer does not answer any more"},
     {"ping timeout", "the peer does not answer any more"},
@@ -70,6 +71,14 @@ static const struct {
     {"Trying to connect an http1.x server", "the peer speaks HTTP/1, not gRPC"},
     {"larger than max", "the message is larger than 4 MiB"},
 };
+
+/* "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:1: the cause" */
+static const char *skip_decoration(const char *text)
+{
+    static const char last[] = "last error: UNKNOWN: ";
+    const char *found = strstr(text, last);
+    return found ? found + strlen(last) : text;
+}
 
 char *rpc_status_text(grpc_status_code code, const char *details, size_t length)
 {
@@ -83,7 +92,8 @@ char *rpc_status_text(grpc_status_code code, const char *details, size_t length)
         if (g_ascii_iscntrl(*at))
             *at = ' ';
     g_strstrip(text);
+    /* In these cases gRPC only says the code once more. */
     if (!*text || code == GRPC_STATUS_CANCELLED || code == GRPC_STATUS_DEADLINE_EXCEEDED)
         return g_strdup(STATUSES[find_code(code)].text);
-    return g_steal_pointer(&text);
+    return g_strdup(skip_decoration(text));
 }

@@ -7,6 +7,7 @@
 #include <grpc/compression.h>
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
+#include <grpc/support/log.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -278,6 +279,25 @@ static void test_http1(void)
     close(fd);
 }
 
+/* ---- gRPC's own log --------------------------------------------------------------------------*/
+
+/* Wireshark shows whatever an extcap writes to stderr as its failure. */
+static void test_silence(void)
+{
+    if (g_test_subprocess()) {
+        RpcClient *client = rpc_client_new();
+        gpr_log(GPR_ERROR, "chatter");
+        gpr_log(GPR_ERROR, "assertion failed: %s", "last words");
+        rpc_client_free(client);
+        return;
+    }
+    g_unsetenv("GRPC_VERBOSITY");
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_passed();
+    g_test_trap_assert_stderr("*gRPC: assertion failed: last words*");
+    g_test_trap_assert_stderr_unmatched("*chatter*");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -285,5 +305,6 @@ int main(int argc, char **argv)
     g_test_add_func("/rpc/hostile/servers", test_servers);
     g_test_add_func("/rpc/hostile/garbage", test_garbage);
     g_test_add_func("/rpc/hostile/http1", test_http1);
+    g_test_add_func("/rpc/hostile/silence", test_silence);
     return g_test_run();
 }
