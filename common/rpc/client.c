@@ -117,6 +117,7 @@ RpcClient *rpc_channel_client(RpcChannel *channel)
 grpc_call *rpc_channel_begin(RpcChannel *channel, grpc_completion_queue *queue, const char *path,
                              gpr_timespec deadline)
 {
+    grpc_slice method = grpc_slice_from_copied_string(path);
     g_mutex_lock(&channel->lock);
     /* In this state gRPC would answer with the last error until its own backoff is over, and would
      * resolve names anew only every 30 s. */
@@ -124,10 +125,10 @@ grpc_call *rpc_channel_begin(RpcChannel *channel, grpc_completion_queue *queue, 
         grpc_channel_destroy(channel->core);
         channel->core = core_new(channel->target);
     }
-    grpc_call *call =
-        grpc_channel_create_call(channel->core, NULL, GRPC_PROPAGATE_DEFAULTS, queue,
-                                 grpc_slice_from_copied_string(path), NULL, deadline, NULL);
+    grpc_call *call = grpc_channel_create_call(channel->core, NULL, GRPC_PROPAGATE_DEFAULTS, queue,
+                                               method, NULL, deadline, NULL);
     g_mutex_unlock(&channel->lock);
+    grpc_slice_unref(method); /* the call has taken its own reference */
     return call;
 }
 
