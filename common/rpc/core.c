@@ -4,6 +4,9 @@
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/support/log.h>
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,12 +30,24 @@ static void log_quietly(gpr_log_func_args *args)
         fprintf(stderr, "%s:%d: gRPC: %s\n", args->file, args->line, args->message);
 }
 
+/* gRPC allocates and frees a message's worth of memory for each message. By default glibc gives it
+ * back to the kernel each time, and the page faults are a third of a reader's CPU time. Holds for
+ * the whole process. */
+static void allocator_keep_memory(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 2 * RPC_MESSAGE_MAX);
+    mallopt(M_TRIM_THRESHOLD, 4 * RPC_MESSAGE_MAX);
+#endif
+}
+
 void rpc_library_ref(void)
 {
     static gsize once;
     if (g_once_init_enter(&once)) {
         if (!getenv("GRPC_VERBOSITY"))
             gpr_set_log_function(log_quietly);
+        allocator_keep_memory();
         g_once_init_leave(&once, 1);
     }
     sigset_t old;

@@ -11,7 +11,8 @@
  *
  * Endpoints: "HOST:PORT", "[IPv6]:PORT", "unix:/path" (or "unix:///path"), "dns:///name:port".
  *
- * gRPC's own log is silent unless $GRPC_VERBOSITY is set. */
+ * For the whole process: gRPC's own log is silent unless $GRPC_VERBOSITY is set, and malloc() keeps
+ * up to 16 MiB of free memory. */
 #pragma once
 
 #include <glib.h>
