@@ -80,13 +80,14 @@ static int map_ring(Ring *ring, size_t bytes)
     if (setsockopt(ring->fd, SOL_PACKET, PACKET_VERSION, &version, sizeof version) < 0)
         return -errno;
     uint32_t block_size = (uint32_t)CLAMP(bytes / 16, RING_BLOCK_MIN, RING_BLOCK_MAX);
+    ring->retire_ms = bytes > RING_SMALLEST ? RING_RETIRE_MS : RING_RETIRE_SLOW_MS;
     const uint32_t frame_size = 2048; /* V3 packs packets; it only checks that the numbers agree */
     struct tpacket_req3 request = {
         .tp_block_size = block_size,
         .tp_block_nr = (uint32_t)(bytes / block_size),
         .tp_frame_size = frame_size,
         .tp_frame_nr = (uint32_t)(bytes / frame_size),
-        .tp_retire_blk_tov = RING_RETIRE_MS,
+        .tp_retire_blk_tov = ring->retire_ms,
     };
     if (setsockopt(ring->fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof request) < 0)
         return -errno;
@@ -100,17 +101,18 @@ static int map_ring(Ring *ring, size_t bytes)
     return 0;
 }
 
-/* Interface index 0: every device of the namespace, also those that come later. */
-static int start(Ring *ring)
+/* Stamps are taken as packets arrive, and two sockets see the same. */
+static int stamp_on_arrival(int fd)
 {
-    /* Stamps are taken as packets arrive, and two sockets see the same. */
     int on = 1;
-    if (setsockopt(ring->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) < 0)
-        return -errno;
+    return setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) < 0 ? -errno : 0;
+}
+
+/* Interface index 0: every device of the namespace, also those that come later. */
+int ring_start(Ring *ring)
+{
     struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
-    if (bind(ring->fd, (struct sockaddr *)&address, sizeof address) < 0)
-        return -errno;
-    return 0;
+    return bind(ring->fd, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
 }
 
 int ring_open(Ring *ring, int netns_fd, size_t bytes, uint32_t snap_length,
@@ -125,8 +127,8 @@ int ring_open(Ring *ring, int netns_fd, size_t bytes, uint32_t snap_length,
         *ret_message = "cannot set up the packet socket's ring";
     if (!error && (error = ring_set_snap_length(ring, snap_length)))
         *ret_message = "cannot set the packet socket's filter";
-    if (!error && (error = start(ring)))
-        *ret_message = "cannot bind the packet socket";
+    if (!error && (error = stamp_on_arrival(ring->fd)))
+        *ret_message = "cannot have packets stamped on arrival";
     if (error)
         ring_close(ring);
     return error;

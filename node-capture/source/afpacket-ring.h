@@ -8,8 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A block that has a packet in it is handed over after this time at the latest. */
-#define RING_RETIRE_MS 20u
+/* The smallest ring, of which there are many, and the time after which a block with a packet in it
+ * is handed over even if not full: each ring has a timer in the kernel that runs at this pace,
+ * traffic or not, and 250 at 20 ms take 5 % of a CPU. */
+#define RING_SMALLEST       (512u * 1024u)
+#define RING_RETIRE_MS      20u
+#define RING_RETIRE_SLOW_MS 80u /* of the smallest */
 /* A block must hold the largest packet that the kernel builds (64 kB and headers). */
 #define RING_BLOCK_MIN (128u * 1024u)
 #define RING_BLOCK_MAX (1024u * 1024u)
@@ -19,6 +23,7 @@ typedef struct Ring {
     uint8_t *memory;
     size_t length;
     uint32_t block_size, block_count;
+    uint32_t retire_ms;
     uint32_t next;    /* the block that the kernel fills, or has filled, next for us */
     uint64_t arrived; /* by ring_read_statistics(): packets that the kernel had for the ring,
                          dropped ones included */
@@ -28,11 +33,14 @@ typedef struct Ring {
 
 #define RING_CLOSED ((Ring){.fd = -1})
 
-/* Opens a ring of `bytes` (a power of two, at least two blocks) inside a network namespace and
- * starts it. Returns 0 or -errno, and then *ret_message says what could not be done and, for
- * -EPERM, for want of which capability. The calling thread's own namespace never changes. */
+/* Opens a ring of `bytes` (a power of two, RING_SMALLEST at least) inside a network namespace;
+ * nothing arrives before ring_start(). Returns 0 or -errno, and then *ret_message says what could
+ * not be done and, for -EPERM, for want of which capability. The calling thread's own namespace
+ * never changes. A large ring takes tens of milliseconds: its memory is zeroed. */
 int ring_open(Ring *ring, int netns_fd, size_t bytes, uint32_t snap_length,
               const char **ret_message);
+/* From its return on, every packet that is stamped comes into the ring. -errno. */
+int ring_start(Ring *ring);
 void ring_close(Ring *ring); /* closed already: fine */
 
 /* How much of each packet the kernel copies. -errno. */

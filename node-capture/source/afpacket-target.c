@@ -30,6 +30,12 @@ int target_new(uint32_t id, int netns_fd, size_t ring_bytes, const TargetContext
     int error = ring_open(&ring, netns_fd, ring_bytes, context->snap_length, ret_message);
     if (error)
         return error;
+    error = ring_start(&ring);
+    if (error) {
+        *ret_message = "cannot bind the packet socket";
+        ring_close(&ring);
+        return error;
+    }
     int own_fd = fcntl(netns_fd, F_DUPFD_CLOEXEC, 0);
     if (own_fd < 0) {
         error = -errno;
@@ -50,10 +56,22 @@ int target_new(uint32_t id, int netns_fd, size_t ring_bytes, const TargetContext
     return 0;
 }
 
+/* Waits for its thread. */
+static void drop_growth(Target *target)
+{
+    Growth *growth = target->growth;
+    g_thread_join(growth->thread);
+    ring_close(&growth->ring);
+    g_free(growth);
+    target->growth = NULL;
+}
+
 Target *target_free(Target *target)
 {
     if (!target)
         return NULL;
+    if (target->growth)
+        drop_growth(target);
     ring_close(&target->ring);
     ring_close(&target->old);
     close(target->netns_fd);
@@ -230,11 +248,11 @@ static void tell_lost(Target *target, TargetContext *context, uint64_t packets, 
     context->callbacks.lost(target->id, packets, from_ns, to_ns, unknown, context->userdata);
 }
 
-bool target_serve(Target *target, TargetContext *context)
+TargetLoad target_serve(Target *target, TargetContext *context)
 {
     uint64_t now_ns = clock_unix_ns();
     Visit visit = {.target = target, .context = context};
-    if (target_is_growing(target))
+    if (target_has_old(target))
         take_ready(&visit, &target->old, 0, target->cut_ns);
     uint32_t blocks = take_ready(&visit, &target->ring, target->cut_ns, UINT64_MAX);
     flush(&visit);
@@ -242,11 +260,13 @@ bool target_serve(Target *target, TargetContext *context)
     /* A packet is dropped when all blocks wait for us, and these are taken in the rest of this
      * visit or in the next: one of the two takes half the ring or more. So the counter need not be
      * read after any other. */
-    bool busy = blocks * 2 >= target->ring.block_count;
-    uint64_t dropped = busy ? ring_read_statistics(&target->ring) : 0;
+    uint32_t all = target->ring.block_count;
+    uint64_t dropped = blocks * 2 >= all ? ring_read_statistics(&target->ring) : 0;
     tell_lost(target, context, dropped + visit.inexpressible, clock_unix_ns(), false);
     target->served_ns = now_ns;
-    return busy;
+    if (dropped || blocks * 2 > all)
+        return TARGET_BUSY;
+    return blocks * 4 > all ? TARGET_LIVELY : TARGET_CALM;
 }
 
 void target_finish(Target *target, TargetContext *context)
@@ -254,7 +274,7 @@ void target_finish(Target *target, TargetContext *context)
     target_serve(target, context);
     uint64_t lost = ring_read_statistics(&target->ring);
     lost += target->ring.arrived - target->ring.dropped - target->ring.taken;
-    tell_lost(target, context, lost, clock_unix_ns(), target_is_growing(target));
+    tell_lost(target, context, lost, clock_unix_ns(), target_has_old(target));
 }
 
 static void discard_ready(Ring *ring)
@@ -285,23 +305,60 @@ static uint64_t cut(Target *target, TargetContext *context, Ring *larger, uint64
     return cut_ns;
 }
 
-int target_grow(Target *target, size_t ring_bytes, TargetContext *context)
+static void *open_larger(void *data)
 {
-    Ring larger;
+    Growth *growth = data;
     const char *message;
-    int error = ring_open(&larger, target->netns_fd, ring_bytes, context->snap_length, &message);
-    if (error)
-        return error;
-    uint64_t dropped;
-    target->cut_ns = cut(target, context, &larger, &dropped);
-    target->old = target->ring;
-    target->ring = larger;
-    target->switched_monotonic_ns = clock_monotonic_ns();
-    tell_lost(target, context, dropped, target->cut_ns, false);
+    growth->error = ring_open(&growth->ring, growth->netns_fd, growth->ring_bytes,
+                              growth->snap_length, &message);
+    g_atomic_int_set(&growth->done, 1);
+    return NULL;
+}
+
+int target_grow(Target *target, size_t ring_bytes, const TargetContext *context)
+{
+    Growth *growth = g_new(Growth, 1);
+    *growth = (Growth){
+        .netns_fd = target->netns_fd,
+        .ring_bytes = ring_bytes,
+        .snap_length = context->snap_length,
+        .ring = RING_CLOSED,
+    };
+    growth->thread = g_thread_try_new("ring", open_larger, growth, NULL);
+    if (!growth->thread) {
+        g_free(growth);
+        return -EAGAIN;
+    }
+    target->growth = growth;
     return 0;
 }
 
-void target_grown(Target *target)
+int target_switch(Target *target, TargetContext *context)
+{
+    if (!g_atomic_int_get(&target->growth->done))
+        return 0;
+    Ring larger = target->growth->ring;
+    int error = target->growth->error;
+    target->growth->ring = RING_CLOSED;
+    drop_growth(target);
+    if (!error) /* it may have changed meanwhile */
+        error = ring_set_snap_length(&larger, context->snap_length);
+    if (!error)
+        error = ring_start(&larger);
+    if (error) {
+        ring_close(&larger);
+        return error;
+    }
+    uint64_t dropped;
+    target->cut_ns = cut(target, context, &larger, &dropped);
+    target->cut_monotonic_ns = clock_monotonic_ns();
+    target->old = target->ring;
+    target->ring = larger;
+    tell_lost(target, context, dropped, target->cut_ns, false);
+    return 1;
+}
+
+void target_close_old(Target *target)
 {
     ring_close(&target->old);
     target->cut_ns = 0;

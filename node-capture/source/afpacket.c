@@ -4,6 +4,7 @@
 #include "node-capture/source/source.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -20,24 +21,26 @@
 
 /* So many targets find room for the smallest ring at least, whatever others have taken. */
 #define RESERVED_TARGETS 256u
-#define RING_SMALLEST    (4u * RING_BLOCK_MIN)
 #define RING_FIRST_MAX   (16u * 1024u * 1024u)
 #define RING_LARGEST     (64u * 1024u * 1024u)
 #define RING_GROWTH      4u
 #define GROW_AGAIN_NS    (1000u * (uint64_t)NS_PER_MS) /* after a failure */
 
-/* How long after its stamp a packet can still turn up: one retire interval in its block (up to two
- * on kernels before 6.18, where the timer starts anew with the block), and on its way from the
- * stamp to the ring, in a CPU's backlog for instance. */
-#define LAG_NS                ((2u * RING_RETIRE_MS + 20u) * (uint64_t)NS_PER_MS)
+/* A packet turns up in the ring some time after its stamp (it may wait in a CPU's backlog), and
+ * timers are late. */
+#define SLACK_NS              (30u * (uint64_t)NS_PER_MS)
 #define WATERMARK_INTERVAL_NS (25u * (uint64_t)NS_PER_MS)
+/* Between two passes while no ring fills up: so that one pass serves many rings. */
+#define NAP_MS 5
 
 typedef struct AfPacket {
     Source source;
     TargetContext context;
     uint64_t ring_budget;
     GHashTable *targets; /* id -> Target */
-    unsigned growing;    /* targets with two rings */
+    unsigned growing;    /* targets with a larger ring on its way, or an old one still there */
+    uint64_t lag_ns; /* a packet that was stamped so long ago has been handed out by a whole pass */
+    bool may_nap;    /* after the last pass */
     int epoll_fd, wake_fd;
     struct epoll_event *events;
     int events_max;
@@ -84,7 +87,7 @@ static size_t first_ring_bytes(const AfPacket *self)
     return bytes;
 }
 
-/* 0: there is no larger one to be had. The old ring goes soon, but until then both count. */
+/* 0: there is no larger one to be had. The old ring goes soon after, but until then both count. */
 static size_t larger_ring_bytes(const AfPacket *self, size_t now)
 {
     uint64_t spare = spare_bytes(self);
@@ -129,10 +132,16 @@ static int afpacket_add(Source *source, const CaptureTarget *capture, const char
         return error;
     }
     g_hash_table_insert(self->targets, GUINT_TO_POINTER(target->id), target);
+    self->lag_ns = MAX(self->lag_ns, target->ring.retire_ms * (uint64_t)NS_PER_MS + SLACK_NS);
     /* A target has up to two sockets; and there is wake_fd. */
     self->events_max = 2 * (int)g_hash_table_size(self->targets) + 1;
     self->events = g_renew(struct epoll_event, self->events, self->events_max);
     return 0;
+}
+
+static bool is_growing(const Target *target)
+{
+    return target->growth || target_has_old(target);
 }
 
 static void afpacket_remove(Source *source, uint32_t target_id)
@@ -142,7 +151,7 @@ static void afpacket_remove(Source *source, uint32_t target_id)
     if (!target)
         return;
     target_finish(target, &self->context);
-    if (target_is_growing(target))
+    if (is_growing(target))
         self->growing--;
     g_hash_table_remove(self->targets, GUINT_TO_POINTER(target_id));
 }
@@ -158,7 +167,7 @@ static int afpacket_set_snap_length(Source *source, uint32_t bytes)
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         Target *target = value;
         int error = ring_set_snap_length(&target->ring, snap_length);
-        if (!error && target_is_growing(target))
+        if (!error && target_has_old(target))
             error = ring_set_snap_length(&target->old, snap_length);
         if (error && !result)
             result = error;
@@ -170,24 +179,30 @@ static int afpacket_set_snap_length(Source *source, uint32_t bytes)
 static void grow(AfPacket *self, Target *target)
 {
     uint64_t now = clock_monotonic_ns();
-    if (target_is_growing(target) || now < target->grow_after_monotonic_ns)
+    if (is_growing(target) || now < target->grow_after_monotonic_ns)
         return;
     size_t bytes = larger_ring_bytes(self, target->ring.length);
-    int error = bytes ? target_grow(target, bytes, &self->context) : -ENOMEM;
-    if (error) {
+    if (bytes && target_grow(target, bytes, &self->context) == 0)
+        self->growing++;
+    else
         target->grow_after_monotonic_ns = now + GROW_AGAIN_NS;
-        return;
+}
+
+static void switch_rings(AfPacket *self, Target *target)
+{
+    int result = target_switch(target, &self->context);
+    if (result < 0) { /* no memory, most likely: it stays as it is */
+        self->growing--;
+        target->grow_after_monotonic_ns = clock_monotonic_ns() + GROW_AGAIN_NS;
     }
-    self->growing++;
-    error = watch(self, target);
-    if (error) /* packets still come out, with the old ring's events, and then no more: as if the
-                  socket had failed */
+    int error = result > 0 ? watch(self, target) : 0;
+    if (error)
         self->context.callbacks.ended(target->id, error, "cannot wait for packets",
                                       self->context.userdata);
 }
 
-/* Closes old rings out of which nothing can come any more. */
-static void finish_growing(AfPacket *self)
+/* Takes larger rings into use, and closes old ones out of which nothing can come any more. */
+static void go_on_growing(AfPacket *self)
 {
     uint64_t now = clock_monotonic_ns();
     GHashTableIter iter;
@@ -195,11 +210,13 @@ static void finish_growing(AfPacket *self)
     g_hash_table_iter_init(&iter, self->targets);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         Target *target = value;
-        if (!target_is_growing(target) || now - target->switched_monotonic_ns < LAG_NS)
-            continue;
-        target_serve(target, &self->context);
-        target_grown(target);
-        self->growing--;
+        if (target->growth) {
+            switch_rings(self, target);
+        } else if (target_has_old(target) && now - target->cut_monotonic_ns >= self->lag_ns) {
+            target_serve(target, &self->context);
+            target_close_old(target);
+            self->growing--;
+        }
     }
 }
 
@@ -224,6 +241,7 @@ static void socket_failed(AfPacket *self, Target *target)
 static bool serve(AfPacket *self, int count)
 {
     bool woken = false;
+    TargetLoad highest = TARGET_CALM;
     for (int i = 0; i < count; i++) {
         Target *target = self->events[i].data.ptr;
         if (!target) {
@@ -232,24 +250,38 @@ static bool serve(AfPacket *self, int count)
             woken = true;
             continue;
         }
-        if (target_serve(target, &self->context))
+        TargetLoad load = target_serve(target, &self->context);
+        highest = MAX(highest, load);
+        if (load == TARGET_BUSY)
             grow(self, target);
+        if (target->growth)
+            switch_rings(self, target);
         if (self->events[i].events & (EPOLLERR | EPOLLHUP))
             socket_failed(self, target);
     }
+    self->may_nap = highest == TARGET_CALM;
     return woken;
 }
 
 /* `pass_ns`: the time before a pass over all sockets that had something by then. */
 static void tell_watermark(AfPacket *self, uint64_t pass_ns)
 {
-    self->watermark_ns = MAX(self->watermark_ns, pass_ns - LAG_NS); /* clocks are set back, too */
+    self->watermark_ns =
+        MAX(self->watermark_ns, pass_ns - self->lag_ns); /* clocks are set back, too */
     self->context.callbacks.watermark(self->watermark_ns, self->context.userdata);
 }
 
-static int wait_ms(uint64_t ns)
+static int wait_ms(uint64_t now, uint64_t until)
 {
-    return (int)MIN((ns + NS_PER_MS - 1) / NS_PER_MS, (uint64_t)G_MAXINT);
+    uint64_t ms = until > now ? (until - now + NS_PER_MS - 1) / NS_PER_MS : 0;
+    return (int)MIN(ms, (uint64_t)G_MAXINT);
+}
+
+/* Lets rings fill a little, unless someone wakes us. */
+static void nap(const AfPacket *self, int timeout_ms)
+{
+    struct pollfd wake = {.fd = self->wake_fd, .events = POLLIN};
+    poll(&wake, 1, MIN(timeout_ms, NAP_MS));
 }
 
 static int afpacket_run(Source *source, int timeout_ms)
@@ -258,19 +290,23 @@ static int afpacket_run(Source *source, int timeout_ms)
     uint64_t now = clock_monotonic_ns();
     uint64_t deadline = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms * NS_PER_MS;
     for (;; now = clock_monotonic_ns()) {
+        uint64_t until = MIN(deadline, self->next_watermark_monotonic_ns);
+        if (self->may_nap && until > now) {
+            nap(self, wait_ms(now, until));
+            now = clock_monotonic_ns();
+        }
         /* A pass for a watermark does not wait, so that all that was ready at its start is in it.
          */
         bool due = now >= self->next_watermark_monotonic_ns;
-        uint64_t until = due ? now : MIN(deadline, self->next_watermark_monotonic_ns);
         uint64_t pass_ns = clock_unix_ns();
         int count = epoll_wait(self->epoll_fd, self->events, self->events_max,
-                               until > now ? wait_ms(until - now) : 0);
+                               due ? 0 : wait_ms(now, until));
         if (count < 0 && errno != EINTR)
             return -errno;
         bool woken = serve(self, count);
         if (due && count >= 0) {
             if (self->growing)
-                finish_growing(self);
+                go_on_growing(self);
             tell_watermark(self, pass_ns);
             self->next_watermark_monotonic_ns = now + WATERMARK_INTERVAL_NS;
         }
@@ -340,6 +376,7 @@ Source *source_afpacket_new(uint64_t ring_budget, const SourceCallbacks *callbac
         .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
         .events = g_new(struct epoll_event, 1),
         .events_max = 1,
+        .lag_ns = SLACK_NS,
     };
     struct epoll_event wake = {.events = EPOLLIN, .data.ptr = NULL};
     if (self->epoll_fd < 0 || self->wake_fd < 0 ||

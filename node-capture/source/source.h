@@ -76,7 +76,7 @@ typedef struct SourceOps {
     /* Opens the target. -EPERM: *ret_message names the capability that is missing. -ENOBUFS: the
      * ring budget is used up. *ret_message is a static string, set on every error. */
     int (*add)(Source *source, const CaptureTarget *target, const char **ret_message);
-    /* Hands out what is ready; tells what the ring still held (at most the last 20 ms) as lost. */
+    /* Hands out what is ready; tells what the ring still held (at most the last 80 ms) as lost. */
     void (*remove)(Source *source, uint32_t target_id);
     /* What the kernel copies of each packet; applies to all targets, also those added later. 0: no
      * limit. */
