@@ -22,7 +22,6 @@ class Wireshark:
         self._copy(os.path.join(source, "plugins/profile/Kubernetes"), ".config/wireshark/profiles/Kubernetes")
         if plugin:
             self._plugin()
-        self._sanitizers()
 
     def _copy(self, source, name):
         path = os.path.join(self.folder, name)
@@ -36,22 +35,14 @@ class Wireshark:
         """Personal plugins are loaded for ordinary users only; for root the plugin has to stand in the global folder,
         which it does in a mount namespace of each tool's own."""
         personal = ".local/lib/wireshark/plugins"
-        self._copy(os.path.join(self.build, "wireshark-plugins"), personal)
+        # A sanitized plugin needs a sanitized Wireshark: tests of other parts name an ordinary one.
+        build = os.environ.get("REMORA_PLUGIN_BUILD") or self.build
+        self._copy(os.path.join(build, "wireshark-plugins"), personal)
         folders = subprocess.run(["tshark", "-G", "folders"], text=True, capture_output=True, check=True).stdout
         installed = os.path.join(re.search(r"^Global Plugins:\s*(.*)$", folders, re.M)[1], "epan")
         version = os.path.basename(os.path.dirname(installed))
         ours = os.path.join(self.folder, personal, version, "epan")
         self.prefix = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', ours, installed]
-
-    def _sanitizers(self):
-        """A sanitized plugin in an ordinary tshark needs the runtime loaded first."""
-        needed = subprocess.run(["ldd", self.remoradump], text=True,
-                                capture_output=True, check=False).stdout
-        runtimes = re.findall(r"=> (\S*lib(?:asan|ubsan)\S*)", needed)
-        if runtimes:
-            self.environment["LD_PRELOAD"] = ":".join(runtimes)
-            # Wireshark frees little at exit; our programs' leaks are found where they run alone.
-            self.environment["ASAN_OPTIONS"] = "detect_leaks=0"
 
     def capture(self, endpoints, *options, program="tshark", **kwargs):
         """Starts a live capture from the nodes at `endpoints`."""
