@@ -95,7 +95,8 @@ static void show_status(Capture *capture)
     control_set_status(capture->control, text);
 }
 
-/* Beside the collector: the toolbar's status each second, and the end of --duration. */
+/* Beside the collector, each second: the toolbar's status, and whether anybody still reads. Also
+ * the end of --duration. */
 static gpointer keep_time(gpointer userdata)
 {
     Capture *capture = userdata;
@@ -104,14 +105,13 @@ static gpointer keep_time(gpointer userdata)
     g_mutex_lock(&capture->mutex);
     while (!capture->has_ended) {
         gint64 now = g_get_monotonic_time();
-        if (now >= stop) {
+        if (now >= stop || writer_abandoned(capture->writer)) {
             collector_stop(capture->collector);
             stop = G_MAXINT64;
         }
         if (capture->control)
             show_status(capture);
-        gint64 next = capture->control ? now + STATUS_INTERVAL_US : G_MAXINT64;
-        g_cond_wait_until(&capture->ended, &capture->mutex, MIN(stop, next));
+        g_cond_wait_until(&capture->ended, &capture->mutex, MIN(stop, now + STATUS_INTERVAL_US));
     }
     g_mutex_unlock(&capture->mutex);
     return NULL;

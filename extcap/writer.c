@@ -9,6 +9,7 @@
 #ifdef G_OS_WIN32
 #include <io.h>
 #else
+#include <poll.h>
 #include <unistd.h>
 #endif
 #ifndef O_BINARY
@@ -178,6 +179,16 @@ int writer_write(Writer *writer, const uint8_t *bytes, size_t length)
 bool writer_full(const Writer *writer)
 {
     return g_atomic_int_get(&writer->full);
+}
+
+bool writer_abandoned(const Writer *writer)
+{
+#ifdef G_OS_WIN32
+    return false; /* the next write tells */
+#else
+    struct pollfd file = {.fd = writer->file};
+    return poll(&file, 1, 0) > 0 && (file.revents & POLLERR);
+#endif
 }
 
 uint64_t writer_bytes(const Writer *writer)

@@ -21,6 +21,9 @@ int writer_write(Writer *writer, const uint8_t *bytes, size_t length);
 
 /* From any thread: whether as many packets as the limit allows were written. */
 bool writer_full(const Writer *writer);
+/* From any thread: whether the reader of the fifo or pipe has gone, which a writer with nothing to
+ * write would not notice. */
+bool writer_abandoned(const Writer *writer);
 /* Bytes that were written, in whole blocks. */
 uint64_t writer_bytes(const Writer *writer);
 const char *writer_name(const Writer *writer); /* path, or "standard output" */

@@ -9,7 +9,7 @@
 #include "node-capture/server/status.h"
 
 #define PASS_MS \
-    20 /* while streams are open: packets wait 50 ms at most, heartbeats come every 100 ms */
+    20 /* while streams are open: packets wait 50 ms at most, heartbeats come as often */
 #define IDLE_MS  1000
 #define DRAIN_NS (200u * 1000000u) /* at the end: for readers to take what waits ... */
 #define STOP_NS  (400u * 1000000u) /* ... and to take the rest: losses and End */

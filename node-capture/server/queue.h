@@ -20,7 +20,7 @@
 #include "node-capture/source/source.h"
 #include "proto/stream.h"
 
-#define QUEUE_HEARTBEAT_NS (100u * 1000000u)
+#define QUEUE_HEARTBEAT_NS (50u * 1000000u)
 #define QUEUE_BATCHES_MAX  32u /* joined in one message */
 
 typedef struct Queue Queue;

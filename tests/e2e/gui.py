@@ -90,6 +90,8 @@ def live_columns(folder):
             screen.picture("live")
         finally:
             stop(window)
+        # Wireshark is gone at once, and with it the reader of the fifo.
+        wait_for(lambda: captured(endpoints.values()) == 0, "end of the capture", 20)
     rows = tools.fields(path, "http.request", "k8s.src.name", "k8s.dst.name")
     check(rows and all(source and destination for source, destination in rows), "names in the window's file")
 
