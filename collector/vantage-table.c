@@ -23,15 +23,26 @@ struct VantageTable {
     uint64_t evicted;
 };
 
+static uint64_t hash_word(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * 0xff51afd7ed558ccdu;
+    return hash ^ hash >> 32;
+}
+
+/* `length` is a multiple of 4. */
 static uint32_t hash_bytes(const void *bytes, size_t length)
 {
     uint64_t hash = 0x9e3779b97f4a7c15u;
     const uint8_t *at = bytes;
-    for (; length >= 4; at += 4, length -= 4) {
+    for (; length >= 8; at += 8, length -= 8) {
+        uint64_t word;
+        memcpy(&word, at, sizeof word);
+        hash = hash_word(hash, word);
+    }
+    if (length) {
         uint32_t word;
         memcpy(&word, at, sizeof word);
-        hash = (hash ^ word) * 0xff51afd7ed558ccdu;
-        hash ^= hash >> 32;
+        hash = hash_word(hash, word);
     }
     return (uint32_t)hash;
 }
