@@ -80,7 +80,7 @@ def theirs(bench, ssh, length, count, rate):
 def cpu(build, report, pairs):
     with tempfile.TemporaryDirectory(prefix="remora-bench-") as folder, Bench(build, folder) as bench:
         node, ssh = bench.start_remora(), Ssh(bench)
-        for length, rate, count in ((64, 80_000, 400_000), (1400, 40_000, 200_000)):
+        for length, rate, count in ((64, 100_000, 600_000), (1400, 40_000, 200_000)):
             def per_million(runner, tool):
                 delivered, seconds = runner(bench, tool, length, count, rate)
                 return seconds / max(delivered, 1) * 1e6

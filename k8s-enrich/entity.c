@@ -153,7 +153,7 @@ static bool text_fits(const char *text, size_t limit)
 {
     if (!text)
         return true;
-    size_t length = strnlen(text, limit + 1);
+    size_t length = strlen(text);
     return length <= limit && g_utf8_validate(text, (gssize)length, NULL);
 }
 
