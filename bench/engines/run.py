@@ -25,6 +25,9 @@ COUNT = {64: 500_000, 1400: 300_000}
 ENGINE_RATE = {64: 250_000, 1400: 150_000}
 TCPDUMP_RATE = {64: 150_000, 1400: 60_000}
 TCPDUMP_TARGET = {64: 1.0, 1400: 0.9}
+LOSS_COUNT = 500_000
+LOSS_RATES = (100_000, 150_000, 200_000, 300_000, 400_000, 0)  # 0: as fast as it goes
+NEIGHBOURS_PER_CPU = 2
 
 
 def run(*argv, **kwargs):
@@ -68,8 +71,8 @@ def cpu_seconds(pid):
 class Result:
     """What one run took and gave."""
 
-    def __init__(self, sent, tally, capture_cpu, sender_cpu):
-        self.sent, self.got = sent, tally["distinct"]
+    def __init__(self, sent, rate, tally, capture_cpu, sender_cpu):
+        self.sent, self.rate, self.got = sent, rate, tally["distinct"]
         self.duplicates = tally["duplicates"]
         self.loss = 1 - self.got / sent
         self.capture = capture_cpu / max(self.got, 1) * 1e6
@@ -81,25 +84,26 @@ class Programs:
         self.build, self.namespaces, self.folder = build, namespaces, folder
 
     def blast(self, length, count, rate):
-        """Sends; returns the CPU seconds it took, with the capture hook that runs on the sender's time."""
+        """Sends. Returns the rate it reached and the CPU seconds it took; the capture hook runs on its time."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        run("ip", "netns", "exec", LOAD, f"{self.build}/bench/remora-blast", "--device",
-            ",".join(self.namespaces.devices), "--length", str(length), "--count", str(count), "--rate", str(rate),
-            stdout=subprocess.DEVNULL)
+        done = run("ip", "netns", "exec", LOAD, f"{self.build}/bench/remora-blast", "--device",
+                   ",".join(self.namespaces.devices), "--length", str(length), "--count", str(count), "--rate",
+                   str(rate), capture_output=True, text=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return (json.loads(done.stdout)["rate"],
+                after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
     def measure(self, process, output, length, count, rate):
         """One run beside a capture that is ready."""
         before = cpu_seconds(process.pid)
-        sender_cpu = self.blast(length, count, rate)
+        reached, sender_cpu = self.blast(length, count, rate)
         time.sleep(SETTLE_SECONDS)
         capture_cpu = cpu_seconds(process.pid) - before
         process.send_signal(signal.SIGTERM)  # children of a script may ignore SIGINT
         process.wait()
         tally = json.loads(run(f"{self.build}/bench/remora-tally", output, capture_output=True, text=True).stdout)
         os.unlink(output)
-        return Result(count, tally, capture_cpu, sender_cpu)
+        return Result(count, reached, tally, capture_cpu, sender_cpu)
 
     def engine(self, program, length, count, rate, *options):
         output = f"{self.folder}/{program}.pcapng"
@@ -137,6 +141,19 @@ def programs(build, count):
         shutil.rmtree(folder)
 
 
+@contextlib.contextmanager
+def neighbours():
+    """Busy processes beside the capture, as on a node that does its work. On an idle machine nobody loses anything."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            for _ in range(NEIGHBOURS_PER_CPU * os.cpu_count())]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
 class Keep:
     """A runner for paired() that keeps whole results."""
 
@@ -152,8 +169,8 @@ class Keep:
 
 
 def compare_engines(build, pairs):
-    print("\n| namespaces | frame | TPACKET_V3, CPU s/M (capture) | BPF ring buffer, CPU s/M (capture) | ratio of all CPU "
-          "(range) | worst loss, TPACKET_V3 | worst loss, BPF |\n|---|---|---|---|---|---|---|")
+    print("\n| namespaces | frame | TPACKET_V3, CPU s/M (capture) | BPF ring buffer, CPU s/M (capture) | "
+          "ratio of all CPU (range) | worst loss, TPACKET_V3 | worst loss, BPF |\n|---|---|---|---|---|---|---|")
     for count in (10, 250):
         with programs(build, count) as program:
             for length in (64, 1400):
@@ -165,22 +182,21 @@ def compare_engines(build, pairs):
                       f"**{ratio:.2f}** ({low:.2f}-{high:.2f}) | {a.loss():.2f} % | {b.loss():.2f} % |", flush=True)
             if count == 10:
                 load = (64, COUNT[64], ENGINE_RATE[64])
-                ratio, low, high, *_ = paired(Keep(program.afpacket, "total", *load),
-                                              Keep(program.afpacket, "total", *load), pairs)
-                control = f"A/A control (TPACKET_V3 against itself, 10 namespaces, 64 B): {ratio:.2f} ({low:.2f}-{high:.2f})"
-    print(f"\n{control}")
+                a, b = (Keep(program.afpacket, "total", *load) for _ in range(2))
+                ratio, low, high, *_ = paired(a, b, pairs)
+                control = f"{ratio:.2f} ({low:.2f}-{high:.2f})"
+    print(f"\nA/A control (TPACKET_V3 against itself, 10 namespaces, 64 B): {control}")
 
 
-def rate_with_loss(program, length):
-    """A rate at which tcpdump loses 10 %, and what it and we lose there."""
-    rate = TCPDUMP_RATE[length]
-    while rate < 1_000_000:
-        theirs = program.tcpdump(length, COUNT[length], rate)
-        if theirs.loss >= 0.1:
-            break
-        rate = int(rate * 1.3)
-    ours = program.afpacket(length, COUNT[length], rate)
-    return rate, theirs.loss, ours.loss
+def where_tcpdump_loses(program, length):
+    """The lowest rate tried at which tcpdump loses 10 %, or the highest; what both lose there (we: worst of 3)."""
+    with neighbours():
+        for rate in LOSS_RATES:
+            theirs = program.tcpdump(length, LOSS_COUNT, rate)
+            if theirs.loss >= 0.1:
+                break
+        ours = [program.afpacket(length, LOSS_COUNT, rate).loss for _ in range(3)]
+    return theirs.rate, 100 * theirs.loss, 100 * max(ours)
 
 
 def capture(build, report, pairs):
@@ -192,10 +208,9 @@ def capture(build, report, pairs):
             median, low, high, a, b = paired(ours, theirs, pairs)
             report.add(f"capture to a file, {length} B", a, b, (median, low, high), TCPDUMP_TARGET[length],
                        "CPU s per million packets")
-            rate, their_loss, our_loss = rate_with_loss(program, length)
-            report.met &= our_loss == 0
-            print(f"| the same at {rate / 1000:.0f} kpps | {100 * our_loss:.2f} | {100 * their_loss:.2f} | % lost | | "
-                  f"0 | {'yes' if our_loss == 0 else 'NO'} |", flush=True)
+            rate, their_loss, our_loss = where_tcpdump_loses(program, length)
+            report.add(f"lost at {rate / 1000:.0f} kpps beside busy neighbours, {length} B", our_loss, their_loss,
+                       (our_loss,) * 3, 0, "%")
 
 
 def main():

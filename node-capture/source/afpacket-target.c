@@ -142,9 +142,9 @@ static void flush(Visit *visit)
     batch_unref(batch);
 }
 
-/* Room for one more packet of at most `room` bytes encoded; `ahead`: bytes of ring that are ready,
- * this packet's included, of which no more bytes of blocks can come (a ring's header is longer than
- * that of a block). */
+/* Room for one more packet of at most `room` bytes encoded. `ahead`: bytes of ring that are ready,
+ * this packet's included; encoded they take less, since the ring's header of a packet is longer
+ * than the block around it. */
 static inline uint8_t *reserve(Visit *visit, uint32_t room, size_t ahead)
 {
     Batch *batch = visit->batch;
@@ -155,28 +155,21 @@ static inline uint8_t *reserve(Visit *visit, uint32_t room, size_t ahead)
     return batch->data + batch->length;
 }
 
-/* The tag that the kernel took out of the frame, if the frame is long enough to have it back. */
-static inline void restore_vlan(const struct tpacket3_hdr *header, const Device *device,
-                                EpbPacket *packet)
+/* The tag that the kernel took out of the frame comes back, within the snap length; a frame that is
+ * cut within the tag ends before it. */
+static void restore_vlan(const struct tpacket3_hdr *header, uint32_t snap_length, EpbPacket *packet)
 {
-    if (G_LIKELY(!(header->tp_status & TP_STATUS_VLAN_VALID)) ||
-        packet->captured_length < EPB_VLAN_OFFSET || device->link_type != LINKTYPE_ETHERNET)
+    uint32_t with_tag = MIN(packet->captured_length + EPB_VLAN_LENGTH, snap_length);
+    if (with_tag < EPB_VLAN_OFFSET + EPB_VLAN_LENGTH) {
+        packet->captured_length = MIN(packet->captured_length, EPB_VLAN_OFFSET);
+        packet->original_length += EPB_VLAN_LENGTH;
         return;
+    }
+    packet->captured_length = with_tag - EPB_VLAN_LENGTH;
     packet->has_vlan = true;
     packet->vlan_tci = (uint16_t)header->hv1.tp_vlan_tci;
     packet->vlan_tpid =
         header->tp_status & TP_STATUS_VLAN_TPID_VALID ? header->hv1.tp_vlan_tpid : ETH_P_8021Q;
-}
-
-/* To `length` bytes, the tag included; a frame cut within its addresses or its tag goes without the
- * tag. */
-static void shorten(EpbPacket *packet, uint32_t length)
-{
-    if (packet->has_vlan && length < EPB_VLAN_OFFSET + EPB_VLAN_LENGTH)
-        packet->has_vlan = false;
-    else if (packet->has_vlan)
-        length -= EPB_VLAN_LENGTH;
-    packet->captured_length = MIN(packet->captured_length, length);
 }
 
 static inline void take_packet(Visit *visit, const struct tpacket3_hdr *header, size_t ahead)
@@ -192,19 +185,19 @@ static inline void take_packet(Visit *visit, const struct tpacket3_hdr *header, 
         visit->inexpressible++;
         return;
     }
+    uint32_t snap_length = visit->context->snap_length;
     EpbPacket packet = {
         .interface_id = device->id,
         .time_ns = time_ns,
-        .captured_length = header->tp_snaplen,
+        .captured_length = MIN(header->tp_snaplen, snap_length),
         .original_length = header->tp_len,
         .flags = address->sll_pkttype == PACKET_OUTGOING ? PCAPNG_DIRECTION_OUTBOUND
                                                          : PCAPNG_DIRECTION_INBOUND,
         .data = start + header->tp_mac,
     };
-    restore_vlan(header, device, &packet);
-    uint32_t tag = packet.has_vlan ? EPB_VLAN_LENGTH : 0;
-    if (G_UNLIKELY(packet.captured_length + tag > visit->context->snap_length))
-        shorten(&packet, visit->context->snap_length);
+    if (G_UNLIKELY(header->tp_status & TP_STATUS_VLAN_VALID) &&
+        device->link_type == LINKTYPE_ETHERNET)
+        restore_vlan(header, snap_length, &packet);
 
     uint8_t *out = reserve(visit, epb_room(packet.captured_length), ahead);
     Batch *batch = visit->batch;

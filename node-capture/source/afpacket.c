@@ -40,7 +40,7 @@ typedef struct AfPacket {
     GHashTable *targets; /* id -> Target */
     unsigned growing;    /* targets with a larger ring on its way, or an old one still there */
     uint64_t lag_ns; /* a packet that was stamped so long ago has been handed out by a whole pass */
-    bool may_nap;    /* after the last pass */
+    bool may_nap;    /* the last pass had something, but no ring was filling up */
     int epoll_fd, wake_fd;
     struct epoll_event *events;
     int events_max;
@@ -259,7 +259,7 @@ static bool serve(AfPacket *self, int count)
         if (self->events[i].events & (EPOLLERR | EPOLLHUP))
             socket_failed(self, target);
     }
-    self->may_nap = highest == TARGET_CALM;
+    self->may_nap = count > 0 && highest == TARGET_CALM;
     return woken;
 }
 
