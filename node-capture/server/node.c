@@ -123,6 +123,8 @@ static const char *closing_reason(int status)
         return "the reader went away";
     case -ECONNREFUSED:
         return "remora-node goes down";
+    case -EMSGSIZE:
+        return "given up: what it must be told does not fit";
     default:
         return g_strerror(-status);
     }

@@ -41,6 +41,24 @@ static void refuse(Service *service, RpcCall *call, int status, const char *mess
     rpc_call_finish(call, status, message);
 }
 
+/* The request, or NULL with the call refused. */
+static ProtobufCMessage *unpack(Service *service, RpcCall *call,
+                                const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
+                                size_t length)
+{
+    ProtobufCMessage *request = NULL;
+    int error = stream_unpack(type, bytes, length, &request);
+    if (error < 0) {
+        g_autofree char *message =
+            error == -EMSGSIZE
+                ? g_strdup_printf("the request takes more than %u bytes when unpacked",
+                                  STREAM_UNPACKED_MAX)
+                : g_strdup_printf("the request is no %s", type->name);
+        refuse(service, call, error == -EMSGSIZE ? error : -EINVAL, message);
+    }
+    return request;
+}
+
 /* ---- Stream ----------------------------------------------------------------------------------*/
 
 static char *join(char *const *names, size_t n_names)
@@ -99,6 +117,11 @@ static void on_refused(Stream *stream, const char *reason, void *userdata)
     log_refused(userdata, stream_peer(stream), reason);
 }
 
+static void on_given_up(Stream *stream, int status, void *userdata)
+{
+    node_remove_stream(((Service *)userdata)->node, stream, status);
+}
+
 static void on_closed(Stream *stream, int status, void *userdata)
 {
     Service *service = userdata;
@@ -106,7 +129,7 @@ static void on_closed(Stream *stream, int status, void *userdata)
     node_remove_stream(service->node, stream, status);
 }
 
-static const StreamCallbacks stream_callbacks = {on_opened, on_refused, on_closed};
+static const StreamCallbacks stream_callbacks = {on_opened, on_refused, on_given_up, on_closed};
 
 /* On a thread of the pool, which may outlast the service: the call is over by then, and
  * stream_open() calls nothing. */
@@ -123,9 +146,9 @@ static void start_stream(RpcCall *call, const uint8_t *bytes, size_t length, voi
         rpc_call_finish(call, -ECONNREFUSED, "remora-node is going down; come back");
         return;
     }
-    Remora__V1__StreamRequest *request = remora__v1__stream_request__unpack(NULL, length, bytes);
+    Remora__V1__StreamRequest *request = (Remora__V1__StreamRequest *)unpack(
+        service, call, &remora__v1__stream_request__descriptor, bytes, length);
     if (!request) {
-        refuse(service, call, -EINVAL, "the request is no remora.v1.StreamRequest");
         return;
     }
     g_autoptr(GError) error = NULL;
@@ -156,10 +179,9 @@ static void start_targets(RpcCall *call, const uint8_t *bytes, size_t length, vo
 {
     Service *service = userdata;
     g_autoptr(GError) error = NULL;
-    Remora__V1__ListTargetsRequest *request =
-        remora__v1__list_targets_request__unpack(NULL, length, bytes);
+    Remora__V1__ListTargetsRequest *request = (Remora__V1__ListTargetsRequest *)unpack(
+        service, call, &remora__v1__list_targets_request__descriptor, bytes, length);
     if (!request) {
-        refuse(service, call, -EINVAL, "the request is no remora.v1.ListTargetsRequest");
         return;
     }
     Selector *selector = selector_new(request->targets, &error);

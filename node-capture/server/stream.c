@@ -34,20 +34,30 @@ void stream_wish_clear(StreamWish *wish)
     *wish = (StreamWish){0};
 }
 
+static void finish(Stream *stream, int status, const char *message)
+{
+    rpc_call_finish(stream->call, status, message);
+    stream->closed = true;
+}
+
+static void give_up(Stream *stream, const char *message)
+{
+    finish(stream, -EMSGSIZE, message);
+    stream->callbacks->given_up(stream, -EMSGSIZE, stream->userdata);
+}
+
 /* Sends one message. */
 static void send_message(Stream *stream, EncodedMessage *message)
 {
     stream->sequence++;
     stream->under_way = true;
-    if (rpc_call_send(stream->call, message->pieces, message->n_pieces) < 0) {
+    int error = rpc_call_send(stream->call, message->pieces, message->n_pieces);
+    if (error == -EMSGSIZE) {
+        give_up(stream, "something known of the cluster does not fit into a message of 4 MiB; look "
+                        "for an object with very long labels or annotations");
+    } else if (error < 0) {
         stream->closed = true;
     }
-}
-
-static void finish(Stream *stream, int status, const char *message)
-{
-    rpc_call_finish(stream->call, status, message);
-    stream->closed = true;
 }
 
 /* Sends what is due, if nothing is under way. */
@@ -193,9 +203,9 @@ Queue *stream_lock(Stream *stream)
 void stream_unlock(Stream *stream)
 {
     if (!stream->closed && queue_events(stream->queue) > STREAM_EVENTS_MAX) {
-        finish(stream, -EMSGSIZE,
-               "the stream was not read for so long that its identity events no longer fit; open "
-               "it again");
+        give_up(stream,
+                "the stream was not read for so long that its identity events no longer fit; open "
+                "it again");
     }
     pump(stream);
     g_mutex_unlock(&stream->lock);

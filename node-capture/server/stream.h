@@ -39,6 +39,9 @@ typedef struct StreamCallbacks {
      * call back. */
     void (*opened)(Stream *stream, void *userdata);
     void (*refused)(Stream *stream, const char *reason, void *userdata);
+    /* The stream was given up and needs nothing more, but its call goes on for as long as the
+     * reader does not take the status. Must not call back. */
+    void (*given_up)(Stream *stream, int status, void *userdata);
     /* Once, on the RPC thread, when the call is over. */
     void (*closed)(Stream *stream, int status, void *userdata);
 } StreamCallbacks;

@@ -6,11 +6,13 @@
 
 #include "common/pcapng/pcapng.h"
 
+#define LABELS_MAX 128
+
 Entity *test_pod(const char *namespace_name, const char *name, const char *const *labels)
 {
     g_autofree char *uid = g_strdup_printf("uid-%s", name);
-    Remora__V1__Label label[4];
-    Remora__V1__Label *pointers[4];
+    Remora__V1__Label label[LABELS_MAX];
+    Remora__V1__Label *pointers[LABELS_MAX];
     Remora__V1__Entity proto = REMORA__V1__ENTITY__INIT;
     proto.kind = REMORA__V1__ENTITY_KIND__ENTITY_KIND_POD;
     proto.uid = uid;
@@ -18,6 +20,7 @@ Entity *test_pod(const char *namespace_name, const char *name, const char *const
     proto.name = (char *)(uintptr_t)name;
     proto.node = (char *)(uintptr_t) "n1";
     for (; labels && labels[2 * proto.n_labels]; proto.n_labels++) {
+        g_assert_cmpuint(proto.n_labels, <, LABELS_MAX);
         remora__v1__label__init(&label[proto.n_labels]);
         label[proto.n_labels].key = (char *)(uintptr_t)labels[2 * proto.n_labels];
         label[proto.n_labels].value = (char *)(uintptr_t)labels[2 * proto.n_labels + 1];

@@ -391,6 +391,74 @@ static void test_bad_requests(Fixture *fixture, const void *data)
     g_assert_cmpint(result, ==, -EINVAL);
 }
 
+static void wait_for_no_subscribers(const Fixture *fixture)
+{
+    gint64 end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+    for (uint32_t subscribers = 1; subscribers > 0;) {
+        Remora__V1__GetStatusResponse *status = get_status(fixture);
+        subscribers = status->subscribers;
+        remora__v1__get_status_response__free_unpacked(status, NULL);
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    }
+}
+
+/* What must be told does not fit into a message: the reader hears of it. */
+static void test_too_large_to_tell(Fixture *fixture, const void *data)
+{
+    enum { LABELS = 100 };
+    g_autofree char *value = g_strnfill(60000, 'v');
+    char keys[LABELS][8];
+    const char *labels[2 * LABELS + 1] = {NULL};
+    for (int i = 0; i < LABELS; i++) {
+        g_snprintf(keys[i], sizeof(keys[i]), "k%d", i);
+        labels[2 * i] = keys[i];
+        labels[2 * i + 1] = value;
+    }
+    Reader *reader = open_with(fixture, "", 0, true);
+    reader_wait(reader, reader_synced, 0);
+    Entity *large = test_pod("shop", "large", labels);
+    targets_fake_identity(fixture->targets, large);
+    node_targets_ready(fixture->node);
+    ReaderState state = reader_wait(reader, reader_closed, 0);
+    g_assert_cmpint(state.status, ==, -EMSGSIZE);
+    g_assert_nonnull(strstr(state.text, "4 MiB"));
+    wait_for_no_subscribers(fixture);
+    reader_free(reader);
+    entity_unref(large);
+}
+
+/* Events cannot be dropped, so a reader that never comes for them is given up, and takes no more
+ * memory from then on even if it stays. */
+static void test_events_pile_up(Fixture *fixture, const void *data)
+{
+    Reader *reader = open_with(fixture, "", 0, false);
+    while (counter(fixture, "streams_opened_total") < 1) {
+    }
+    /* The transport takes some before it stops. */
+    for (uint32_t i = 0; i < STREAM_EVENTS_MAX + 100000; i++) {
+        targets_fake_identity(fixture->targets, fixture->pod);
+    }
+    node_targets_ready(fixture->node);
+    wait_for_no_subscribers(fixture);
+    reader_allow(reader, UINT64_MAX);
+    ReaderState state = reader_wait(reader, reader_closed, 0);
+    g_assert_cmpint(state.status, ==, -EMSGSIZE);
+    reader_free(reader);
+}
+
+/* Repeated submessages that protobuf-c would merge in quadratic time: nobody may hold up the thread
+ * that serves all streams. */
+static void test_costly_request(Fixture *fixture, const void *data)
+{
+    static const uint8_t targets[] = {0x12, 2, 0x12, 0}; /* with one empty pod pattern */
+    g_autoptr(GByteArray) request = g_byte_array_new();
+    for (int i = 0; i < 1000000; i++) {
+        g_byte_array_append(request, targets, sizeof(targets));
+    }
+    check_refused(reader_new_raw(fixture->channel, request->data, request->len), -EMSGSIZE,
+                  "unpacked");
+}
+
 static void test_too_many(Fixture *fixture, const void *data)
 {
     Reader *readers[3];
@@ -447,6 +515,9 @@ int main(int argc, char **argv)
     TEST("/service/cannot-open", test_cannot_open);
     TEST("/service/list-targets", test_list_targets);
     TEST("/service/bad-requests", test_bad_requests);
+    TEST("/service/costly-request", test_costly_request);
+    TEST("/service/too-large-to-tell", test_too_large_to_tell);
+    TEST("/service/events-pile-up", test_events_pile_up);
     TEST("/service/too-many", test_too_many);
     TEST("/service/stop", test_stop);
     return g_test_run();
