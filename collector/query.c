@@ -25,9 +25,7 @@ static ProtobufCMessage *ask(const char *endpoint, bool insecure, const char *me
                                  error);
         if (r < 0 && *node_stream_advice(r))
             g_prefix_error(error, "%s ", node_stream_advice(r));
-        if (r == 0)
-            ret = protobuf_c_message_unpack(answer, NULL, bytes_length, bytes);
-        if (r == 0 && !ret)
+        if (r == 0 && stream_unpack(answer, bytes, bytes_length, &ret) < 0)
             g_set_error(error, COLLECTOR_ERROR, COLLECTOR_ERROR_PROTOCOL,
                         "%s: the answer is none of Remora's protocol; check the port", endpoint);
     }
