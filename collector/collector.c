@@ -310,15 +310,16 @@ static void handle_events(Collector *c)
 
 static void tend_nodes(Collector *c, uint64_t now_ns)
 {
+    const uint64_t waits_ns = now_ns - c->blocked_ns;
     for (guint i = 0; i < c->nodes->len; i++) {
         NodeStream *node = c->nodes->pdata[i];
         bool is_first = node->attempts == 0 && node->state == NODE_STREAM_WAITING;
         /* At the start the packets of one node wait for the names that the others will tell. */
-        if (node_stream_open_if_due(node, now_ns) && is_first)
-            merge_open(c->merge, node->index, now_ns - c->blocked_ns);
-        node_stream_check_silence(node, now_ns);
+        if (node_stream_open_if_due(node, now_ns, waits_ns) && is_first)
+            merge_open(c->merge, node->index, waits_ns);
+        node_stream_check_silence(node, waits_ns);
         if (node->wants_read && !node->cancelled && merge_wants(c->merge, node->index))
-            node_stream_read(node);
+            node_stream_read(node, waits_ns);
     }
 }
 
@@ -348,7 +349,7 @@ static bool is_hopeless(const Collector *c, uint64_t waited_ns, GError **error)
         const NodeStream *node = c->nodes->pdata[i];
         if (any_refused && node->state != NODE_STREAM_OVER)
             continue;
-        g_string_append_printf(text, "%s%s: %s.", i ? "\n" : "", node->endpoint,
+        g_string_append_printf(text, "%s%s: %s.", text->len ? "\n" : "", node->endpoint,
                                node->problem ? node->problem : "no answer");
         const char *advice = node_stream_advice(node->status);
         if (*advice)

@@ -133,12 +133,13 @@ const char *node_stream_advice(int status)
     }
 }
 
-bool node_stream_open_if_due(NodeStream *node, uint64_t now_ns)
+bool node_stream_open_if_due(NodeStream *node, uint64_t now_ns, uint64_t waits_ns)
 {
     if (node->state != NODE_STREAM_WAITING || now_ns < node->retry_ns)
         return false;
     node->state = NODE_STREAM_OPENING;
-    node->opened_ns = node->heard_ns = now_ns;
+    node->opened_ns = now_ns;
+    node->asked_ns = waits_ns;
     node->sequence = 0;
     node->watermark_ns = 0;
     node->wants_read = node->cancelled = false;
@@ -161,19 +162,20 @@ void node_stream_cancel(NodeStream *node, const char *problem)
     rpc_stream_cancel(node->stream);
 }
 
-void node_stream_check_silence(NodeStream *node, uint64_t now_ns)
+void node_stream_check_silence(NodeStream *node, uint64_t waits_ns)
 {
-    if (node->state == NODE_STREAM_OPENING && now_ns > node->opened_ns + OPEN_TIMEOUT_NS)
+    if (node->state == NODE_STREAM_OPENING && waits_ns > node->asked_ns + OPEN_TIMEOUT_NS)
         node_stream_cancel(node, "no answer");
     uint64_t silence_ns = MAX(SILENCE_MIN_NS, SILENCE_BEATS * node->heartbeat_ns);
     /* Nothing comes while nothing is asked for. */
     if (node->state == NODE_STREAM_LIVE && !node->wants_read &&
-        now_ns > node->heard_ns + silence_ns)
+        waits_ns > node->asked_ns + silence_ns)
         node_stream_cancel(node, "nothing was heard for too long");
 }
 
-void node_stream_read(NodeStream *node)
+void node_stream_read(NodeStream *node, uint64_t waits_ns)
 {
+    node->asked_ns = waits_ns;
     node->wants_read = false;
     rpc_stream_read(node->stream);
 }

@@ -50,9 +50,10 @@ typedef struct NodeStream {
     GBytes *request;
 
     NodeStreamState state;
-    uint64_t opened_ns, heard_ns, live_ns, retry_ns; /* monotonic */
-    unsigned attempts;                               /* without success */
-    bool wants_read; /* a message was taken and no further one asked for */
+    uint64_t opened_ns, live_ns, retry_ns; /* monotonic */
+    uint64_t asked_ns; /* when the next message was asked for, by the clock of the waits below */
+    unsigned attempts; /* without success */
+    bool wants_read;   /* a message was taken and no further one asked for */
     bool cancelled;
     int status;    /* the last stream ended with */
     char *problem; /* why the stream was given up or what it failed with last; or NULL */
@@ -79,13 +80,14 @@ NodeStream *node_stream_new(RpcClient *client, const char *endpoint, bool insecu
 NodeStream *node_stream_free(NodeStream *node); /* must not be open */
 void node_event_free(NodeEvent *event);
 
-/* Opens it if it is time to. Returns whether it did. */
-bool node_stream_open_if_due(NodeStream *node, uint64_t now_ns);
+/* Opens it if it is time to. Returns whether it did. `waits_ns` here and below: a monotonic clock
+ * that stands still while no message could be taken even if it came. */
+bool node_stream_open_if_due(NodeStream *node, uint64_t now_ns, uint64_t waits_ns);
 /* Gives a connection up that takes too long to open, or of which nothing was heard for long. */
-void node_stream_check_silence(NodeStream *node, uint64_t now_ns);
+void node_stream_check_silence(NodeStream *node, uint64_t waits_ns);
 void node_stream_cancel(NodeStream *node,
                         const char *problem); /* a closed event follows; NULL: as wished */
-void node_stream_read(NodeStream *node);
+void node_stream_read(NodeStream *node, uint64_t waits_ns);
 /* After the closed event: sets the state and the time of the next try. */
 void node_stream_closed(NodeStream *node, int status, const char *text, double random,
                         uint64_t now_ns);

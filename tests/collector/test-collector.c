@@ -353,6 +353,18 @@ static void test_refused(Run *run, gconstpointer data)
     g_assert_cmpuint(fake_node_calls(run->nodes[0]), ==, 1);
 }
 
+/* Of two nodes that do not work only the refusal is told, as it is what must be corrected. */
+static void test_second_refused(Run *run, gconstpointer data)
+{
+    run->config.connect_timeout_ns = 500 * MILLI;
+    run->nodes[1] = fake_node_new(run->paths[1]);
+    fake_node_finish(run->nodes[1], -EINVAL, "syntax error in filter", true);
+    start(run);
+    g_thread_join(run->thread);
+    g_assert_error(run->error, COLLECTOR_ERROR, COLLECTOR_ERROR_CONNECT);
+    g_assert_true(g_str_has_prefix(run->error->message, run->endpoints[1]));
+}
+
 static void test_no_endpoint(Run *run, gconstpointer data)
 {
     static const CollectorSink sink = {on_write, on_note};
@@ -566,6 +578,40 @@ static void test_memory_limit(Run *run, gconstpointer data)
     g_assert_cmpuint(stats.lost_collector, ==, 0);
 }
 
+/* Whoever reads the output stands still for longer than a node may be silent: no node is to blame,
+ * not even one whose message came in the meantime. */
+static void test_reader_pauses(Run *run, gconstpointer data)
+{
+    begin(run, 0, "boot-1");
+    begin(run, 1, "boot-1");
+    start(run);
+    wait_for_note(run, "Connected to node-a");
+    wait_for_note(run, "Connected to node-b");
+    fake_node_heartbeat(run->nodes[1], T0 + SECOND);
+    g_usleep(200 * 1000); /* for it to be taken, and the next message to be asked for */
+    g_mutex_lock(&run->lock);
+    run->blocked = true;
+    g_mutex_unlock(&run->lock);
+    send_packets(run, 0, 1, T0, 0, 5);
+    g_usleep(200 * 1000); /* for the write to begin */
+    fake_node_heartbeat(run->nodes[1], T0 + 2 * SECOND);
+    g_usleep(10500 * 1000);
+    g_mutex_lock(&run->lock);
+    run->blocked = false;
+    g_cond_broadcast(&run->changed);
+    g_mutex_unlock(&run->lock);
+    wait_for_packets(run, 5);
+    send_packets(run, 1, 1, T0 + 3 * SECOND, 100, 5);
+    fake_node_heartbeat(run->nodes[0], T0 + 4 * SECOND);
+    fake_node_heartbeat(run->nodes[1], T0 + 4 * SECOND);
+    wait_for_packets(run, 10);
+    stop(run);
+    g_assert_null(strstr(run->notes->str, "Lost the connection"));
+    CollectorStats stats;
+    collector_stats(run->collector, &stats);
+    g_assert_cmpuint(stats.gaps, ==, 0);
+}
+
 static void test_reader_gone(Run *run, gconstpointer data)
 {
     use_one(run);
@@ -601,6 +647,7 @@ int main(int argc, char **argv)
     ADD("two-nodes", NULL, test_two_nodes);
     ADD("unreachable", NULL, test_unreachable);
     ADD("refused", NULL, test_refused);
+    ADD("second-refused", NULL, test_second_refused);
     ADD("no-endpoint", NULL, test_no_endpoint);
     ADD("restart", NULL, test_restart);
     ADD("hostile/sequence", break_sequence, test_hostile);
@@ -612,6 +659,7 @@ int main(int argc, char **argv)
     ADD("silent-node", NULL, test_silent_node);
     ADD("losses", NULL, test_losses_are_told);
     ADD("memory-limit", NULL, test_memory_limit);
+    ADD("reader-pauses", NULL, test_reader_pauses);
     ADD("reader-gone", NULL, test_reader_gone);
     ADD("disk-full", NULL, test_disk_full);
     return g_test_run();
