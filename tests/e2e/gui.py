@@ -110,7 +110,11 @@ def dialogs(folder):
             try:
                 # The main window, and above it the dialog, which has the program's plain name.
                 wait_for(lambda: screen.windows("Network Analyzer|Capturing") and screen.windows("^Wireshark$"),
-                         f"the dialog for {name}", 60)
+                         f"the dialog for {name}", 30)
+            except TimeoutError:
+                screen.picture(f"missing-{name}")
+                raise
+            else:
                 time.sleep(0.5)  # the picture only
                 screen.picture(f"dialog-{name}")
             finally:
