@@ -112,22 +112,22 @@ static void unlist_client(VantageTable *table, VantageLeg *leg)
 {
     if (!leg->listed)
         return;
-    VantageLeg *first = g_hash_table_lookup(table->clients, &leg->client);
-    if (first != leg) {
-        while (first->client_next != leg)
-            first = first->client_next;
-        first->client_next = leg->client_next;
-    } else if (leg->client_next) {
+    if (leg->client_next)
+        leg->client_next->client_previous = leg->client_previous;
+    if (leg->client_previous)
+        leg->client_previous->client_next = leg->client_next;
+    else if (leg->client_next)
         g_hash_table_replace(table->clients, &leg->client_next->client, leg->client_next);
-    } else {
+    else
         g_hash_table_remove(table->clients, &leg->client);
-    }
     leg->listed = false;
 }
 
 static void list_client(VantageTable *table, VantageLeg *leg)
 {
     leg->client_next = g_hash_table_lookup(table->clients, &leg->client);
+    if (leg->client_next)
+        leg->client_next->client_previous = leg;
     g_hash_table_replace(table->clients, &leg->client, leg);
     leg->listed = true;
 }

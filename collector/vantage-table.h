@@ -44,11 +44,11 @@ struct VantageLeg {
     uint32_t hash;
     uint32_t refs;
     VantageClient client;
-    VantageLeg *client_next; /* other legs of the same client address and port */
-    GList link;              /* in the order of use */
-    VantageChoice points;    /* ids of capture points */
-    VantageService *service; /* or NULL */
-    char *server_uid;        /* pod at the server's end, or NULL */
+    VantageLeg *client_next, *client_previous; /* other legs of the same client address and port */
+    GList link;                                /* in the order of use */
+    VantageChoice points;                      /* ids of capture points */
+    VantageService *service;                   /* or NULL */
+    char *server_uid;                          /* pod at the server's end, or NULL */
     uint64_t last_ns;
     uint32_t syn_seq;
     bool has_syn;

@@ -502,6 +502,26 @@ static void test_network(void)
     }
 }
 
+/* A scan from one port to all others, and again: what is one client's is forgotten one by one, and
+ * that must not take longer the more of it there is. */
+static void test_port_scan(void)
+{
+    World *world = world_new((bool[]){true, false, false, false}, 0);
+    gint64 start = g_get_monotonic_time();
+    for (uint32_t round = 0; round < 2; round++) {
+        for (uint32_t port = 1; port < 65536; port++) {
+            out(world, CLIENT_0, T0 + round * SECOND + port,
+                SYN(C0, 40000, S0, (uint16_t)port, round, 1));
+            show(world, UINT64_MAX);
+        }
+    }
+    g_assert_cmpint(g_get_monotonic_time() - start, <, 5 * G_USEC_PER_SEC);
+    VantageStats stats;
+    vantage_stats(world->vantage, &stats);
+    g_assert_cmpuint(stats.connections, ==, 65535);
+    world_free(world);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -518,6 +538,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vantage/no-connection", test_what_has_no_connection_stays);
     g_test_add_func("/vantage/ping", test_ping);
     g_test_add_func("/vantage/bounded-table", test_bounded_table);
+    g_test_add_func("/vantage/port-scan", test_port_scan);
     g_test_add_func("/vantage/network", test_network);
     return g_test_run();
 }
