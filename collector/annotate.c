@@ -314,3 +314,22 @@ void annotate(Annotator *annotator, const AnnotateRequest *request, Annotation *
     if (G_UNLIKELY(due))
         annotate_with_attributes(annotator, entry, request, due, ret);
 }
+
+static gboolean is_old(gpointer key, gpointer told, gpointer before_ns)
+{
+    return ((const Told *)told)->at_ns < *(const uint64_t *)before_ns;
+}
+
+void annotator_forget(Annotator *annotator, uint64_t before_ns)
+{
+    if (!g_hash_table_foreach_remove(annotator->told, is_old, &before_ns))
+        return;
+    /* They point to what is gone. */
+    for (size_t i = 0; i < CACHE_SIZE; i++)
+        annotator->cache[i].in_use = false;
+}
+
+size_t annotator_entities(const Annotator *annotator)
+{
+    return g_hash_table_size(annotator->told);
+}

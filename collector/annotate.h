@@ -44,3 +44,7 @@ typedef struct Annotation {
 Annotator *annotator_new(const Inventory *inventory, const char *cluster, bool comments);
 Annotator *annotator_free(Annotator *annotator);
 void annotate(Annotator *annotator, const AnnotateRequest *request, Annotation *ret);
+/* Keeps no longer what was told of entities before `before_ns`: so what a long capture takes does
+ * not grow with the pods that came and went. If they are seen again, they are told of again. */
+void annotator_forget(Annotator *annotator, uint64_t before_ns);
+size_t annotator_entities(const Annotator *annotator); /* of how many something is kept */

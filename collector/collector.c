@@ -330,7 +330,9 @@ static void forget_old_names(Collector *c, uint64_t now_ns)
         return;
     c->forgotten_at_ns = now_ns;
     uint64_t now_unix_ns = clock_unix_ns(); /* a clock far ahead must not make all names old */
-    inventory_forget(c->inventory, MIN(c->newest_time_ns, now_unix_ns) - NAMES_KEPT_NS);
+    uint64_t before_ns = MIN(c->newest_time_ns, now_unix_ns) - NAMES_KEPT_NS;
+    inventory_forget(c->inventory, before_ns);
+    annotator_forget(c->annotator, before_ns);
 }
 
 /* Whether there is no point in going on, with the error set. */

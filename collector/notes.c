@@ -7,6 +7,7 @@
 #define LOSS_INTERVAL_NS   (1000u * 1000000u)
 #define REPEAT_INTERVAL_NS (10u * 1000000000ull)
 #define SAID_MAX           1000 /* sentences remembered */
+#define NODES_MAX          1000 /* a peer may tell of losses at any number of nodes */
 #define STAGES             7
 
 typedef struct NodeLoss {
@@ -88,6 +89,10 @@ void notes_loss(Notes *notes, const char *node, Remora__V1__LossStage stage, uin
                 bool unknown)
 {
     NodeLoss *loss = g_hash_table_lookup(notes->losses, node);
+    if (!loss && g_hash_table_size(notes->losses) >= NODES_MAX) {
+        node = "other nodes";
+        loss = g_hash_table_lookup(notes->losses, node);
+    }
     if (!loss) {
         loss = g_new0(NodeLoss, 1);
         g_hash_table_insert(notes->losses, g_strdup(node), loss);

@@ -309,6 +309,31 @@ static void test_huge_attributes(void)
     inventory_free(inventory);
 }
 
+/* Pods that came and went are forgotten; of one that is seen again everything is told again. */
+static void test_forget(void)
+{
+    Inventory *inventory = cluster();
+    Annotator *annotator = annotator_new(inventory, NULL, false);
+    PacketInfo info = parse(&(FixturePacket){
+        .src = "10.1.0.1", .dst = "10.2.0.1", .protocol = 6, .src_port = 40000, .dst_port = 8080});
+    AnnotateRequest request = {.point = &client_point,
+                               .info = &info,
+                               .direction = PCAPNG_DIRECTION_OUTBOUND,
+                               .time_ns = T0};
+    for (int round = 0; round < 2; round++) {
+        Named named = name(annotator, &request);
+        assert_has(named, IDENTITY_LABEL, IDENTITY_SRC, "app=client");
+        named_clear(&named);
+        g_assert_cmpuint(annotator_entities(annotator), ==, 2);
+        annotator_forget(annotator, T0);
+        g_assert_cmpuint(annotator_entities(annotator), ==, 2);
+        annotator_forget(annotator, T0 + 1);
+        g_assert_cmpuint(annotator_entities(annotator), ==, 0);
+    }
+    annotator_free(annotator);
+    inventory_free(inventory);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -318,6 +343,7 @@ int main(int argc, char **argv)
     g_test_add_func("/annotate/reused-address", test_reused_address);
     g_test_add_func("/annotate/late-knowledge", test_late_knowledge);
     g_test_add_func("/annotate/unnamed", test_unnamed);
+    g_test_add_func("/annotate/forget", test_forget);
     g_test_add_func("/annotate/huge-attributes", test_huge_attributes);
     return g_test_run();
 }

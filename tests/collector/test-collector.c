@@ -506,10 +506,11 @@ static void test_silent_node(Run *run, gconstpointer data)
     g_assert_cmpuint(stats.packets_written, ==, 10);
 }
 
-static void say_loss(FakeNode *node, uint64_t packets, Remora__V1__LossStage stage)
+static void say_loss_of(FakeNode *node, const char *name, uint64_t packets,
+                        Remora__V1__LossStage stage)
 {
     Remora__V1__Loss loss = REMORA__V1__LOSS__INIT;
-    loss.node = (char *)"node-a";
+    loss.node = (char *)name;
     loss.stage = stage;
     loss.packets = packets;
     loss.from_unix_ns = T0 + SECOND;
@@ -518,6 +519,28 @@ static void say_loss(FakeNode *node, uint64_t packets, Remora__V1__LossStage sta
     response.body_case = REMORA__V1__STREAM_RESPONSE__BODY_LOSS;
     response.loss = &loss;
     fake_node_say(node, &response);
+}
+
+static void say_loss(FakeNode *node, uint64_t packets, Remora__V1__LossStage stage)
+{
+    say_loss_of(node, "node-a", packets, stage);
+}
+
+/* A node that tells of losses at ever new nodes is heard, but not remembered one by one. */
+static void test_losses_of_many(Run *run, gconstpointer data)
+{
+    use_one(run);
+    begin(run, 0, "boot-1");
+    start(run);
+    wait_for_note(run, "Connected to node-a");
+    for (int i = 0; i < 1500; i++) {
+        g_autofree char *name = g_strdup_printf("other-%d", i);
+        say_loss_of(run->nodes[0], name, 1, REMORA__V1__LOSS_STAGE__LOSS_STAGE_KERNEL_RING);
+    }
+    fake_node_heartbeat(run->nodes[0], T0);
+    wait_for_note(run, "other nodes: ");
+    stop(run);
+    g_assert_null(strstr(run->notes->str, "other-1400"));
 }
 
 static void test_losses_are_told(Run *run, gconstpointer data)
@@ -658,6 +681,7 @@ int main(int argc, char **argv)
     ADD("hostile/mapping", break_mapping, test_hostile);
     ADD("silent-node", NULL, test_silent_node);
     ADD("losses", NULL, test_losses_are_told);
+    ADD("losses-of-many", NULL, test_losses_of_many);
     ADD("memory-limit", NULL, test_memory_limit);
     ADD("reader-pauses", NULL, test_reader_pauses);
     ADD("reader-gone", NULL, test_reader_gone);
