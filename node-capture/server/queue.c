@@ -144,7 +144,8 @@ static NodeInterface *find_interface(Queue *queue, uint32_t id)
     return queue->latest;
 }
 
-/* Tells the packets of a batch as dropped, by interface. */
+/* Tells the packets of a batch as dropped, by interface. Those of one interface mostly stand
+ * together, and are added together: many pods may have lost packets in this step. */
 static void lose_batch(Queue *queue, Step *step, const Batch *batch)
 {
     const Remora__V1__LossStage stage = REMORA__V1__LOSS_STAGE__LOSS_STAGE_SUBSCRIBER_QUEUE;
@@ -153,22 +154,29 @@ static void lose_batch(Queue *queue, Step *step, const Batch *batch)
     uint32_t options_length;
     size_t offset = 0;
     uint32_t count = batch->count;
+    QueueLoss loss = {.stage = stage};
     for (; count > 0; count--) {
         int length = pcapng_packet_parse(batch->data + offset, batch->length - offset, &packet,
                                          &options, &options_length);
         if (length < 0) {
             break;
         }
-        QueueLoss loss = {.stage = stage,
-                          .interface = find_interface(queue, packet.interface_id),
-                          .packets = 1,
-                          .from_ns = packet.time_ns,
-                          .to_ns = packet.time_ns};
-        step_add_loss(step, &loss);
+        NodeInterface *interface = find_interface(queue, packet.interface_id);
+        if (loss.packets > 0 && interface != loss.interface) {
+            step_add_loss(step, &loss);
+            loss.packets = 0;
+        }
+        loss.interface = interface;
+        loss.from_ns = loss.packets == 0 ? packet.time_ns : MIN(loss.from_ns, packet.time_ns);
+        loss.to_ns = loss.packets == 0 ? packet.time_ns : MAX(loss.to_ns, packet.time_ns);
+        loss.packets++;
         offset += (size_t)length;
     }
+    if (loss.packets > 0) {
+        step_add_loss(step, &loss);
+    }
     if (count > 0) {
-        QueueLoss loss = {
+        loss = (QueueLoss){
             .stage = stage, .packets = count, .from_ns = batch->first_ns, .to_ns = batch->last_ns};
         step_add_loss(step, &loss);
     }
