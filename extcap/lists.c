@@ -303,16 +303,34 @@ static void match_target(const Target *target, void *userdata)
         names->pods = true;
 }
 
+/* The answers of all nodes within ANSWER_NS altogether, or NULL: one that is missing could be the
+ * one that matters, and the others are not worth waiting for. */
+static GPtrArray *ask_all_targets(const RemoradumpOptions *options)
+{
+    g_autoptr(GPtrArray) answers = g_ptr_array_new_with_free_func(targets_free);
+    gint64 end = g_get_monotonic_time() + ANSWER_NS / 1000;
+    for (char **endpoint = options->endpoints; *endpoint; endpoint++) {
+        gint64 left = end - g_get_monotonic_time();
+        Targets *targets = left > 0 ? collector_list_targets(*endpoint, options->insecure,
+                                                             (uint64_t)left * 1000, NULL)
+                                    : NULL;
+        if (!targets)
+            return NULL;
+        g_ptr_array_add(answers, targets);
+    }
+    return g_steal_pointer(&answers);
+}
+
 char *lists_nothing_matches(const RemoradumpOptions *options)
 {
     if ((!options->namespaces || !options->namespaces[0]) && (!options->pods || !options->pods[0]))
         return NULL;
-    unsigned failed;
-    g_autoptr(GError) problem = NULL;
-    g_autoptr(GPtrArray) answers = ask_targets(options, &failed, &problem);
+    g_autoptr(GPtrArray) answers = ask_all_targets(options);
+    if (!answers)
+        return NULL;
     Names found = {.options = options, .pods = false};
     each_target(answers, match_target, &found);
-    if (found.pods || failed > 0)
+    if (found.pods)
         return NULL;
 
     g_autoptr(GPtrArray) known = collect_names(options, answers, false);

@@ -18,5 +18,5 @@ bool lists_print_status(const RemoradumpOptions *options);
 GPtrArray *lists_names(const RemoradumpOptions *options, bool pods, GError **error);
 
 /* A sentence if namespaces and pods are chosen such that none of the nodes' pods match now; else
- * NULL. The caller frees. */
+ * NULL, also if not all nodes answer within 2 s altogether. The caller frees. */
 char *lists_nothing_matches(const RemoradumpOptions *options);

@@ -7,6 +7,7 @@
  *   lost=N                 has lost that many in the nodes' queues
  *   refuse                 nobody listens there, which is told as a warning before it is the error
  *   pod=NAMESPACE/NAME     knows this pod (repeated)
+ *   mute                   does not answer when it is asked for its pods
  * Packets have their number, 8 bytes in network order, behind the Ethernet header. */
 #include <errno.h>
 #include <stdio.h>
@@ -194,6 +195,12 @@ Remora__V1__ListTargetsResponse *collector_list_targets(const char *endpoint, bo
     g_auto(GStrv) words = split(endpoint, error);
     if (!words)
         return NULL;
+    if (word(words, "mute")) {
+        g_usleep(timeout_ns / 1000);
+        g_set_error(error, g_quark_from_static_string("fake"), ETIMEDOUT, "%s: no answer in time",
+                    endpoint);
+        return NULL;
+    }
     /* Freed by protobuf-c, hence malloc(). */
     Remora__V1__ListTargetsResponse *response = malloc(sizeof *response);
     remora__v1__list_targets_response__init(response);

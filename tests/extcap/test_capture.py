@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import threading
+import time
 import unittest
 
 from remoradump import (Case, FAKE, PACKET, SECTION, STATISTICS, TIMEOUT, blocks, file_blocks, file_numbers, numbers,
@@ -210,6 +211,13 @@ class Selection(Case):
         for options in (("--namespace", "shop"), ("--pod", "we?"), ("--pod", "infra/*"), ()):
             result = self.run_it("-w", self.path("o"), "--endpoint", pods, *options)
             self.assertNotIn("no pod matches", result.stderr)
+
+    def test_nodes_that_do_not_answer_hold_up_the_end_only_once(self):
+        endpoints = ",".join(f"fake:end;mute;word{i}" for i in range(5))
+        start = time.monotonic()
+        result = self.run_it("-w", self.path("o"), "--endpoint", endpoints, "--pod", "web")
+        self.assertEqual(result.returncode, 0)
+        self.assertLess(time.monotonic() - start, 5)
 
 
 if __name__ == "__main__":
