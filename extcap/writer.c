@@ -119,6 +119,21 @@ static size_t whole_blocks(const uint8_t *bytes, size_t length, size_t written)
     return whole;
 }
 
+/* Whether another attempt may do better. Standard output may be non-blocking at the wish of whoever
+ * has it open too. */
+static bool may_try_again(int file, int error)
+{
+    if (error == EINTR)
+        return true;
+#ifndef G_OS_WIN32
+    if (error == EAGAIN) {
+        struct pollfd room = {.fd = file, .events = POLLOUT};
+        return poll(&room, 1, -1) >= 0 || errno == EINTR;
+    }
+#endif
+    return false;
+}
+
 static int write_blocks(Writer *writer, const uint8_t *bytes, size_t length)
 {
     size_t written = 0;
@@ -126,8 +141,11 @@ static int write_blocks(Writer *writer, const uint8_t *bytes, size_t length)
         gssize n = write(writer->file, bytes + written, length - written);
         if (n >= 0) {
             written += (size_t)n;
-        } else if (errno != EINTR) {
-            writer->error = errno;
+            continue;
+        }
+        int error = errno;
+        if (!may_try_again(writer->file, error)) {
+            writer->error = error;
             break;
         }
     }

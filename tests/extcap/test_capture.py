@@ -45,6 +45,17 @@ class Files(Case):
             self.assertEqual(result.returncode, 0)
             self.assertEqual(numbers(result.stdout), [0, 1, 2])
 
+    def test_standard_output_that_does_not_block(self):
+        ours, theirs = os.pipe()
+        os.set_blocking(theirs, False)
+        process = self.start("--write", "-", "--endpoint", "fake:packets=5000;size=1000;end", stdout=theirs,
+                             stderr=subprocess.PIPE)
+        os.close(theirs)
+        time.sleep(0.3)  # until the pipe is full
+        with open(ours, "rb") as pipe:
+            self.assertEqual(len(numbers(pipe.read())), 5000)
+        self.assertEqual(process.wait(TIMEOUT), 0)
+
     def test_no_pcapng_for_a_terminal(self):
         ours, theirs = pty.openpty()
         self.addCleanup(os.close, ours)
