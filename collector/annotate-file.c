@@ -17,7 +17,7 @@
 #define READ_BYTES    (256u * 1024u)
 #define PCAP_HEADER   24u
 #define PCAP_RECORD   16u
-#define PCAP_LINKTYPE 0x0fffffffu /* the upper bits tell of a frame check sequence */
+#define PCAP_LINKTYPE 0x03ffffffu /* the upper bits tell of a frame check sequence */
 
 typedef struct Job {
     const char *in_path, *out_path;
@@ -320,7 +320,12 @@ static bool annotate_stream(Job *job)
     fill(job, 4);
     if (available(job) < 4)
         return fail(job, "offset 0: %zu bytes, expected a pcap or pcapng file", available(job));
-    return is_pcap(bytes(job), &form) ? annotate_pcap(job, form) : annotate_pcapng(job);
+    if (is_pcap(bytes(job), &form))
+        return annotate_pcap(job, form);
+    if (load32(bytes(job), false) != PCAPNG_SECTION)
+        return fail(job,
+                    "offset 0: neither pcap nor pcapng, expected one of these, not compressed");
+    return annotate_pcapng(job);
 }
 
 /* Flushes also after a failure: what came before it is to be kept. */

@@ -138,6 +138,21 @@ static void test_classic(Files *files, gconstpointer data)
     }
 }
 
+/* With a frame check sequence of four bytes, and without one. */
+static void test_link_type_bits(Files *files, gconstpointer data)
+{
+    static const uint32_t forms[] = {0x24000001, 0x04000001, 0xf0000001, 1};
+    for (size_t i = 0; i < G_N_ELEMENTS(forms); i++) {
+        g_autoptr(GByteArray) in = classic(false, false, 1);
+        store32(in->data + 20, forms[i]);
+        uint64_t packets, named;
+        GError *error = NULL;
+        g_assert_true(run(files, in->data, in->len, &packets, &named, &error));
+        g_assert_no_error(error);
+        g_assert_cmpuint(named, ==, 1);
+    }
+}
+
 static size_t build_pcapng(uint8_t *memory, size_t capacity)
 {
     PcapngBuilder builder;
@@ -252,6 +267,7 @@ static void test_refusals(Files *files, gconstpointer data)
     GError *error = NULL;
     g_assert_false(run(files, (const uint8_t *)"no capture at all", 17, &packets, &named, &error));
     g_assert_error(error, COLLECTOR_ERROR, COLLECTOR_ERROR_FORMAT);
+    g_assert_nonnull(strstr(error->message, "neither pcap nor pcapng"));
     g_clear_error(&error);
 
     g_autoptr(GByteArray) in = classic(false, false, 1);
@@ -279,6 +295,7 @@ int main(int argc, char **argv)
 #define ADD(PATH, FUNCTION) \
     g_test_add("/annotate-file/" PATH, Files, NULL, setup, FUNCTION, teardown)
     ADD("classic", test_classic);
+    ADD("link-type-bits", test_link_type_bits);
     ADD("pcapng", test_pcapng);
     ADD("big-endian", test_big_endian);
     ADD("torn", test_torn);
