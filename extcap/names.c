@@ -75,7 +75,7 @@ bool names_annotate(const RemoradumpOptions *options, char **files, GError **err
     if (ok)
         log_info("%" G_GUINT64_FORMAT " packets written to %s, %" G_GUINT64_FORMAT " of them named",
                  packets, strcmp(out, "-") == 0 ? "standard output" : out, named);
-    else
+    else if (packets)
         g_prefix_error(error, "%" G_GUINT64_FORMAT " packets written to %s, then: ", packets, out);
     return ok;
 }

@@ -103,6 +103,7 @@ class Annotate(Case):
         self.assert_fails(self.run_it("--annotate", self.source, program=REAL), "IN and OUT")
         self.assert_fails(self.run_it("--annotate", self.source, out, program=REAL), "--inventory", "kubectl get")
         self.assert_fails(self.annotate(self.path("none"), out), self.path("none"))
+        self.assertNotIn("written", self.annotate(self.path("none"), out).stderr)
         broken = self.write("broken.json", '{"kind": "List",\n"items": [}')
         self.assert_fails(self.run_it("--annotate", self.source, out, "--inventory", broken, program=REAL), broken, "2")
         self.assertFalse(os.path.exists(out))
