@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -327,10 +328,22 @@ static void apply_file(StaticTargets *targets, const InventoryFile *file)
     tell_warnings(targets, file);
 }
 
+/* Opening a pipe would wait for a writer, and with it every capture. */
+static InventoryFile *read_inventory(const char *path, GError **error)
+{
+    struct stat status;
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
+        g_set_error(error, INVENTORY_ERROR, INVENTORY_ERROR_READ,
+                    "%s: is a pipe or device, expected a file, which can be followed", path);
+        return NULL;
+    }
+    return inventory_file_read(path, error);
+}
+
 static void reload(StaticTargets *targets)
 {
     g_autoptr(GError) error = NULL;
-    InventoryFile *file = inventory_file_read(targets->path, &error);
+    InventoryFile *file = read_inventory(targets->path, &error);
     if (!file) {
         g_autofree char *message =
             g_strdup_printf("%s; what the last good version said stays in force", error->message);
@@ -446,7 +459,7 @@ Targets *targets_static_new(const char *path, const char *node_name,
     }
     /* Watched before it is read: a change in between is not missed. */
     targets->directory_watch = watch_directory(targets, targets->directory, targets->watches);
-    targets->pending = inventory_file_read(path, error);
+    targets->pending = read_inventory(path, error);
     if (!targets->pending) {
         static_free(&targets->targets);
         return NULL;

@@ -155,6 +155,27 @@ static void test_missing(Fixture *fixture, const void *data)
     g_assert_nonnull(strstr(error->message, fixture->inventory));
 }
 
+/* A pipe without a writer: nothing may wait for it. */
+static void test_pipe(Fixture *fixture, const void *data)
+{
+    g_autoptr(GError) error = NULL;
+    g_assert_cmpint(mkfifo(fixture->inventory, 0600), ==, 0);
+    g_assert_null(targets_static_new(fixture->inventory, "n1", &callbacks, fixture, &error));
+    g_assert_nonnull(error);
+    g_assert_nonnull(strstr(error->message, "is a pipe"));
+
+    g_autofree char *pod = pod_json("a", "1", NULL);
+    write_items(fixture, true, pod);
+    start(fixture);
+    expect(fixture, "identity:a failed:a synced ");
+    g_autofree char *other = g_strconcat(fixture->inventory, ".new", NULL);
+    g_assert_cmpint(mkfifo(other, 0600), ==, 0);
+    g_assert_cmpint(rename(other, fixture->inventory), ==, 0);
+    expect(fixture, "problem ");
+    write_items(fixture, true, pod);
+    expect(fixture, "well ");
+}
+
 static void test_file(Fixture *fixture, const void *data)
 {
     g_autofree char *a = pod_json("a", "1", NULL);
@@ -288,6 +309,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
 #define TEST(path, function) g_test_add(path, Fixture, NULL, set_up, function, tear_down)
     TEST("/static/missing", test_missing);
+    TEST("/static/pipe", test_pipe);
     TEST("/static/file", test_file);
     TEST("/static/other-node", test_other_node);
     TEST("/static/netns", test_netns);
