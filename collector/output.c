@@ -10,6 +10,7 @@
 #define FLUSH_BYTES      (256u * 1024u)
 #define LOSS_OPTIONS_MAX 400u
 #define LOSS_TEXT_MAX    360u
+#define LOSS_MORE        "and more"
 
 typedef struct Interface {
     char *name; /* as in the file; nodes of two clusters may be called the same */
@@ -244,9 +245,11 @@ void output_loss(Output *output, uint32_t id, OutputLossStage stage, uint64_t pa
     interface->pending_packets += packets;
     GString *pending = interface->pending_text;
     size_t length = strlen(text);
-    if (pending->len + length + 2 > LOSS_TEXT_MAX) {
+    if (pending->len + length + strlen("; " LOSS_MORE) + 2 > LOSS_TEXT_MAX) {
         if (!pending->len)
             g_string_append(pending, "Remora: packets were lost before this one");
+        else if (!g_str_has_suffix(pending->str, LOSS_MORE))
+            g_string_append(pending, "; " LOSS_MORE);
         return; /* the count says the rest */
     }
     if (pending->len)
