@@ -13,28 +13,30 @@ from chain import ENDPOINT, settled
 
 
 def through_dumpcap(feed, count):
-    """Seconds that dumpcap takes for `count` packets from a fifo that feed(path) fills."""
+    """Packets a second that dumpcap takes from a fifo that feed(path) fills, over `count` of them."""
     with tempfile.TemporaryDirectory(prefix="remora-bench-") as folder:
         fifo, out = f"{folder}/fifo", f"{RAM}/remora-bench-live.pcapng"
         os.mkfifo(fifo)
         dumpcap = subprocess.Popen(["dumpcap", "-q", "-i", fifo, "-w", out, "-c", str(count)],
                                    stderr=subprocess.DEVNULL)
-        start = time.monotonic()
         stop = feed(fifo)
         try:
-            dumpcap.wait(120)
+            # From the first packets on: how long a program takes to start is another question.
+            wait_for(lambda: os.path.exists(out) and os.path.getsize(out) > 4096, "first packets")
+            start, before = time.monotonic(), os.path.getsize(out)
+            dumpcap.wait(60)
+            seconds = time.monotonic() - start
         finally:
             dumpcap.kill()
             dumpcap.wait()
             stop()
-        seconds = time.monotonic() - start
-        delivered = packets_in(out)
+        delivered = packets_in(out) * (1 - before / os.path.getsize(out))
         os.unlink(out)
         return delivered / seconds
 
 
 def run(build, report, pairs):
-    """Both are offered all packets at once from memory: the chain from a file that remoradump has captured."""
+    """Both are offered more than dumpcap can take: it alone from a file that remoradump has captured."""
     with tempfile.TemporaryDirectory(prefix="remora-bench-") as folder, Bench(build, folder) as bench:
         bench.start_remora()
         for length in (64, 1400):
@@ -46,18 +48,24 @@ def run(build, report, pairs):
             settled(source)
             bench.kill(dump, signal.SIGINT)
 
+            def sender():
+                """The same load on the machine in both: on two cores it takes one."""
+                thread = threading.Thread(target=bench.blast, args=(length, count * 4, RATE[length]))
+                thread.start()
+                return thread
+
             def alone(fifo):
+                load = sender()
                 cat = subprocess.Popen(["sh", "-c", 'exec cat "$0" > "$1"', source, fifo],
                                        stderr=subprocess.DEVNULL)
-                return lambda: (cat.kill(), cat.wait())
+                return lambda: (cat.kill(), cat.wait(), load.join())
 
             def chain(fifo):
                 dump = bench.remoradump("--capture", "--extcap-interface", "k8s", "--fifo", fifo, "--endpoint",
                                         ENDPOINT, stderr=subprocess.DEVNULL)
                 wait_for(bench.captured, "capture")
-                sender = threading.Thread(target=bench.blast, args=(length, count * 2, RATE[length]))
-                sender.start()
-                return lambda: (bench.kill(dump), sender.join())
+                load = sender()
+                return lambda: (bench.kill(dump), load.join())
 
             median, low, high, a, b = paired(lambda: through_dumpcap(chain, count),
                                              lambda: through_dumpcap(alone, count), pairs)
