@@ -23,8 +23,9 @@ class Screen:
     def __init__(self, tools, folder):
         self.tools, self.folder = tools, folder
         read, write = os.pipe()
+        # -noreset: a server that resets after its last client throws out the one that comes just then.
         self.server = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "1500x900x24",
-                                        "-nolisten", "tcp"], pass_fds=[write], stderr=subprocess.DEVNULL)
+                                        "-nolisten", "tcp", "-noreset"], pass_fds=[write], stderr=subprocess.DEVNULL)
         os.close(write)
         with os.fdopen(read) as pipe:
             number = pipe.readline().strip()
