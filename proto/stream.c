@@ -21,7 +21,7 @@ enum {
     RESPONSE_SEQUENCE = 1,
     RESPONSE_HELLO = REMORA__V1__STREAM_RESPONSE__BODY_HELLO,
     RESPONSE_PACKETS = REMORA__V1__STREAM_RESPONSE__BODY_PACKETS,
-    RESPONSE_END = REMORA__V1__STREAM_RESPONSE__BODY_END,
+    RESPONSE_LAST = REMORA__V1__STREAM_RESPONSE__BODY_SOCKET_OWNER,
 };
 
 enum {
@@ -35,7 +35,7 @@ enum {
 /* StreamMessageType follows the field numbers of the bodies. */
 static_assert(RESPONSE_HELLO - 1 == STREAM_HELLO, "order of bodies");
 static_assert(RESPONSE_PACKETS - 1 == STREAM_PACKETS, "order of bodies");
-static_assert(RESPONSE_END - 1 == STREAM_END, "order of bodies");
+static_assert(RESPONSE_LAST - 1 == STREAM_SOCKET_OWNER, "order of bodies");
 
 typedef struct Reader {
     const uint8_t *at, *end;
@@ -187,7 +187,7 @@ int stream_message_decode(const uint8_t *bytes, size_t length, StreamMessage *re
             if (field.wire != WIRE_VARINT)
                 return -EBADMSG;
             message.sequence = field.value;
-        } else if (field.number >= RESPONSE_HELLO && field.number <= RESPONSE_END) {
+        } else if (field.number >= RESPONSE_HELLO && field.number <= RESPONSE_LAST) {
             /* A second body would be legal for protocol buffers (the last one wins, or both
              * merge), but nobody writes it. */
             if (field.wire != WIRE_BYTES || body.number)

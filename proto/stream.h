@@ -30,6 +30,8 @@ typedef enum StreamMessageType {
     STREAM_LOSS,
     STREAM_HEARTBEAT,
     STREAM_END,
+    STREAM_TRANSLATION,
+    STREAM_SOCKET_OWNER,
 } StreamMessageType;
 
 typedef struct StreamPackets {
