@@ -39,10 +39,16 @@ struct Merge {
     uint64_t held_bytes, held_packets;
 };
 
-MergeBuffer *merge_buffer_new(const void *bytes, size_t length)
+MergeBuffer *merge_buffer_room(size_t length)
 {
     MergeBuffer *buffer = g_malloc(sizeof *buffer + length);
     *buffer = (MergeBuffer){.refs = 1, .length = length};
+    return buffer;
+}
+
+MergeBuffer *merge_buffer_new(const void *bytes, size_t length)
+{
+    MergeBuffer *buffer = merge_buffer_room(length);
     memcpy(buffer->data, bytes, length);
     return buffer;
 }

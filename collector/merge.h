@@ -30,6 +30,7 @@ typedef struct MergeBuffer {
 } MergeBuffer;
 
 MergeBuffer *merge_buffer_new(const void *bytes, size_t length); /* copies; one reference */
+MergeBuffer *merge_buffer_room(size_t length); /* the same, data still to be written */
 MergeBuffer *merge_buffer_ref(MergeBuffer *buffer);
 MergeBuffer *merge_buffer_unref(
     MergeBuffer *buffer); /* NULL is fine; returns NULL; gives the stream its room back */

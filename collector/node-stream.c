@@ -46,12 +46,19 @@ CapturePoint *interface_map_get(InterfaceMap *map, uint32_t id)
 
 /* ---- Callbacks, on the thread of common/rpc --------------------------------------------------*/
 
+static uint8_t *on_room(size_t length, void *userdata)
+{
+    NodeStream *node = userdata;
+    node->incoming = merge_buffer_room(length);
+    return node->incoming->data;
+}
+
 static void on_message(RpcStream *stream, const uint8_t *data, size_t length, void *userdata)
 {
     NodeStream *node = userdata;
     NodeEvent *event = g_new0(NodeEvent, 1);
     event->node = node;
-    event->buffer = merge_buffer_new(data, length);
+    event->buffer = g_steal_pointer(&node->incoming);
     g_async_queue_push(node->events, event);
 }
 
@@ -65,7 +72,8 @@ static void on_closed(RpcStream *stream, int status, const char *text, void *use
     g_async_queue_push(node->events, event);
 }
 
-static const RpcStreamHandlers handlers = {on_message, on_closed};
+static const RpcStreamHandlers handlers = {
+    .room = on_room, .message = on_message, .closed = on_closed};
 
 void node_event_free(NodeEvent *event)
 {

@@ -47,6 +47,7 @@ typedef struct NodeStream {
     GAsyncQueue *events; /* of NodeEvent */
     RpcChannel *channel;
     RpcStream *stream;
+    MergeBuffer *incoming; /* of the thread of common/rpc: a message on its way to on_message() */
     GBytes *request;
 
     NodeStreamState state;

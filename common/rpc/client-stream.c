@@ -58,7 +58,11 @@ static void stream_received(void *object, bool ok)
     g_mutex_unlock(&stream->lock);
     const uint8_t *data;
     size_t length;
-    if (message && rpc_message_flatten(message, &stream->flat, &data, &length) == 0) {
+    uint8_t *(*room)(size_t, void *) = stream->handlers.room;
+    int r = !message ? -ENODATA
+            : room   ? rpc_message_copy(message, room, stream->userdata, &data, &length)
+                     : rpc_message_flatten(message, &stream->flat, &data, &length);
+    if (r == 0) {
         stream->handlers.message(stream, data, length, stream->userdata);
     } else if (message) {
         stream->failure = -EIO;

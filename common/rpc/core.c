@@ -122,15 +122,45 @@ size_t rpc_common_args(grpc_arg *args)
     return n;
 }
 
+/* Before a reader is made of it: its length, or why it cannot be read. */
+static int check_message(grpc_byte_buffer *buffer, size_t *ret_length)
+{
+    /* Nobody asked for compression, and it would hide any size. */
+    if (buffer->data.raw.compression != GRPC_COMPRESS_NONE)
+        return -EBADMSG;
+    *ret_length = grpc_byte_buffer_length(buffer);
+    return *ret_length > RPC_MESSAGE_MAX ? -EMSGSIZE : 0;
+}
+
+int rpc_message_copy(grpc_byte_buffer *buffer, uint8_t *(*room)(size_t length, void *userdata),
+                     void *userdata, const uint8_t **ret, size_t *ret_length)
+{
+    size_t length, at = 0;
+    int r = check_message(buffer, &length);
+    if (r < 0)
+        return r;
+    grpc_byte_buffer_reader reader;
+    if (!grpc_byte_buffer_reader_init(&reader, buffer))
+        return -EBADMSG;
+    uint8_t *memory = room(length, userdata);
+    grpc_slice *slice;
+    while (grpc_byte_buffer_reader_peek(&reader, &slice)) {
+        memcpy(memory + at, GRPC_SLICE_START_PTR(*slice), GRPC_SLICE_LENGTH(*slice));
+        at += GRPC_SLICE_LENGTH(*slice);
+    }
+    grpc_byte_buffer_reader_destroy(&reader);
+    *ret = memory;
+    *ret_length = length;
+    return 0;
+}
+
 int rpc_message_flatten(grpc_byte_buffer *buffer, RpcFlat *flat, const uint8_t **ret,
                         size_t *ret_length)
 {
-    /* Nobody asked for it, and it would hide any size. */
-    if (buffer->data.raw.compression != GRPC_COMPRESS_NONE)
-        return -EBADMSG;
-    size_t length = grpc_byte_buffer_length(buffer), at = 0;
-    if (length > RPC_MESSAGE_MAX)
-        return -EMSGSIZE;
+    size_t length, at = 0;
+    int r = check_message(buffer, &length);
+    if (r < 0)
+        return r;
 
     grpc_byte_buffer_reader reader;
     if (!grpc_byte_buffer_reader_init(&reader, buffer))

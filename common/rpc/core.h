@@ -33,6 +33,10 @@ typedef struct RpcFlat {
     uint8_t *data;
     size_t size;
 } RpcFlat;
+/* The message's bytes in memory that room() gives. Returns as rpc_message_flatten() does; room() is
+ * only called on success. */
+int rpc_message_copy(grpc_byte_buffer *buffer, uint8_t *(*room)(size_t length, void *userdata),
+                     void *userdata, const uint8_t **ret, size_t *ret_length);
 int rpc_message_flatten(grpc_byte_buffer *buffer, RpcFlat *flat, const uint8_t **ret,
                         size_t *ret_length);
 

@@ -108,7 +108,11 @@ int rpc_channel_call(RpcChannel *channel, const char *path, const void *request,
                      uint64_t timeout_ns, uint8_t **ret, size_t *ret_length, GError **error);
 
 typedef struct RpcStreamHandlers {
-    /* A message, valid during the callback only. No further one comes until rpc_stream_read(). */
+    /* Memory for the next message, which then goes there and nowhere else; message() follows at
+     * once, in the same thread. NULL: the message stands in memory of the transport. */
+    uint8_t *(*room)(size_t length, void *userdata);
+    /* A message, valid during the callback only unless it is in the caller's own room. No further
+     * one comes until rpc_stream_read(). */
     void (*message)(RpcStream *stream, const uint8_t *data, size_t length, void *userdata);
     /* The stream is over; always called once, last: after the messages that had arrived, so a
      * reader that holds back for ever must cancel. `text` is the peer's or the transport's message,

@@ -149,7 +149,7 @@ static void on_closed(RpcStream *stream, int status, const char *text, void *use
     g_mutex_unlock(&reader->lock);
 }
 
-static const RpcStreamHandlers handlers = {on_message, on_closed};
+static const RpcStreamHandlers handlers = {.message = on_message, .closed = on_closed};
 
 static Reader *open_reader(RpcChannel *channel, const void *request, size_t length,
                            uint64_t allowed)

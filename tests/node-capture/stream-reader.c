@@ -140,7 +140,7 @@ static void read_stream(RpcChannel *channel, char **arguments)
     g_autofree uint8_t *bytes = g_malloc(length);
     remora__v1__stream_request__pack(&request, bytes);
 
-    static const RpcStreamHandlers handlers = {on_message, on_closed};
+    static const RpcStreamHandlers handlers = {.message = on_message, .closed = on_closed};
     Reader reader = {.closed = false};
     RpcStream *stream =
         rpc_stream_open(channel, REMORA_METHOD_STREAM, bytes, length, &handlers, &reader);

@@ -230,7 +230,7 @@ static void reader_closed(RpcStream *stream, int status, const char *text, void 
 Reader *reader_open_held(RpcChannel *channel, const char *path, const void *request, size_t length,
                          unsigned hold_at)
 {
-    static const RpcStreamHandlers handlers = {reader_message, reader_closed};
+    static const RpcStreamHandlers handlers = {.message = reader_message, .closed = reader_closed};
     Reader *reader = g_new0(Reader, 1);
     reader->hold_at = hold_at;
     g_mutex_init(&reader->lock);
