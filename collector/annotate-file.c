@@ -14,10 +14,12 @@
 #include "common/pcapng/bytes.h"
 #include "common/pcapng/pcapng.h"
 
-#define READ_BYTES    (256u * 1024u)
-#define PCAP_HEADER   24u
-#define PCAP_RECORD   16u
-#define PCAP_LINKTYPE 0x03ffffffu /* the upper bits tell of a frame check sequence */
+#define READ_BYTES     (256u * 1024u)
+#define PCAP_HEADER    24u
+#define PCAP_RECORD    16u
+#define PCAP_LINKTYPE  0x03ffffffu /* the upper bits tell of a frame check sequence: */
+#define PCAP_HAS_FCS   0x04000000u
+#define PCAP_FCS_SHIFT 28 /* its length in units of 16 bits; draft-ietf-opsawg-pcap, 4 */
 
 typedef struct Job {
     const char *in_path, *out_path;
@@ -27,7 +29,7 @@ typedef struct Job {
     uint64_t offset; /* in the file, of buffer[start] */
     Annotator *annotator;
     PacketFragments fragments;
-    uint64_t packets, named;
+    CollectorAnnotateStats stats;
     GError **error;
 } Job;
 
@@ -113,8 +115,8 @@ static void name_packet(Job *job, uint16_t link_type, uint32_t interface_id, con
     packet_fragments_resolve(&job->fragments, interface_id, &info);
     AnnotateRequest request = {.info = &info, .time_ns = time_ns};
     annotate(job->annotator, &request, ret);
-    job->packets++;
-    job->named += info.is_ip && !ret->unnamed;
+    job->stats.packets++;
+    job->stats.named += info.is_ip && !ret->unnamed;
 }
 
 /* ---- pcapng ----------------------------------------------------------------------------------*/
@@ -166,6 +168,9 @@ static bool write_block(Job *job, const PcapngReader *reader, const PcapngBlock 
 {
     if (block->type == PCAPNG_SECTION)
         return write_section(job, block);
+    if (block->type == PCAPNG_STATISTICS)
+        job->stats.stray_statistics +=
+            block->statistics.interface_id >= pcapng_reader_interfaces(reader);
     /* A simple packet has no time and no room for options. */
     if (block->type != PCAPNG_PACKET && block->type != PCAPNG_OBSOLETE_PACKET)
         return write_out(job, block->data, block->length);
@@ -225,7 +230,8 @@ static bool is_pcap(const uint8_t *magic, PcapForm *ret)
     return false;
 }
 
-static bool begin_from_pcap(const Job *job, uint16_t link_type, uint32_t snap_length)
+/* `network`: the link type with what is told beside it. */
+static bool begin_from_pcap(const Job *job, uint32_t network, uint32_t snap_length)
 {
     uint8_t memory[512];
     PcapngBuilder builder;
@@ -233,7 +239,11 @@ static bool begin_from_pcap(const Job *job, uint16_t link_type, uint32_t snap_le
     pcapng_build_section(&builder);
     pcapng_build_option_string(&builder, PCAPNG_SHB_USERAPPL, "remoradump " REMORA_VERSION);
     pcapng_build_end(&builder);
-    pcapng_build_interface(&builder, link_type, snap_length);
+    pcapng_build_interface(&builder, (uint16_t)(network & PCAP_LINKTYPE), snap_length);
+    if (network & PCAP_HAS_FCS) {
+        uint8_t bits = (uint8_t)((network >> PCAP_FCS_SHIFT) * 16);
+        pcapng_build_option(&builder, PCAPNG_IF_FCSLEN, &bits, sizeof bits);
+    }
     pcapng_build_end(&builder);
     return write_out(job, memory, builder.length);
 }
@@ -262,10 +272,11 @@ static bool annotate_pcap(Job *job, PcapForm form)
     fill(job, PCAP_HEADER);
     if (available(job) < PCAP_HEADER)
         return at_end(job, "pcap file header", PCAP_HEADER);
-    uint32_t link_type = load32(bytes(job) + 20, form.swapped) & PCAP_LINKTYPE;
+    uint32_t network = load32(bytes(job) + 20, form.swapped);
+    uint32_t link_type = network & PCAP_LINKTYPE;
     if (link_type > UINT16_MAX)
         return fail(job, "offset 20: link type %u, expected at most 65535", link_type);
-    if (!begin_from_pcap(job, (uint16_t)link_type, load32(bytes(job) + 16, form.swapped)))
+    if (!begin_from_pcap(job, network, load32(bytes(job) + 16, form.swapped)))
         return false;
     advance(job, PCAP_HEADER);
 
@@ -337,8 +348,8 @@ static bool close_out(const Job *job, bool ok)
 }
 
 bool collector_annotate_file(const char *in_path, const char *out_path, const Inventory *inventory,
-                             const char *cluster, bool comments, uint64_t *ret_packets,
-                             uint64_t *ret_named, GError **error)
+                             const char *cluster, bool comments, CollectorAnnotateStats *ret,
+                             GError **error)
 {
     g_autofree Job *job = g_new0(Job, 1);
     job->in_path = in_path;
@@ -357,8 +368,7 @@ bool collector_annotate_file(const char *in_path, const char *out_path, const In
     if (ok) {
         job->annotator = annotator_new(inventory, cluster, comments);
         ok = annotate_stream(job);
-        *ret_packets = job->packets;
-        *ret_named = job->named;
+        *ret = job->stats;
     }
     if (job->out)
         ok = close_out(job, ok);

@@ -5,6 +5,7 @@
 
 #include "collector/annotate.h"
 #include "collector/collector.h"
+#include "collector/early-loss.h"
 #include "collector/merge.h"
 #include "collector/node-stream.h"
 #include "collector/notes.h"
@@ -29,6 +30,7 @@ struct Collector {
 
     /* Of one run. */
     Output *output;
+    EarlyLosses *early_losses;
     Merge *merge;
     Vantage *vantage;
     Annotator *annotator;

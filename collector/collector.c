@@ -74,6 +74,8 @@ static bool add_nodes(Collector *collector, const CollectorConfig *config, GErro
                                            collector->nodes->len, collector->events, error);
         if (!node)
             return false;
+        node->quota =
+            node_quota_new(config->node_entities, config->node_entity_bytes, config->node_points);
         g_ptr_array_add(collector->nodes, node);
     }
     return true;
@@ -267,6 +269,7 @@ static void pump_all(Collector *c)
     }
     write_decided(c, UINT64_MAX);
     notes_flush(c->notes, clock_monotonic_ns(), true);
+    early_losses_finish(c->early_losses, c->output);
     output_statistics(c->output, c->newest_time_ns ? c->newest_time_ns : clock_unix_ns());
     flush(c);
 }
@@ -333,6 +336,11 @@ static void forget_old_names(Collector *c, uint64_t now_ns)
     uint64_t before_ns = MIN(c->newest_time_ns, now_unix_ns) - NAMES_KEPT_NS;
     inventory_forget(c->inventory, before_ns);
     annotator_forget(c->annotator, before_ns);
+    for (guint i = 0; i < c->nodes->len; i++) {
+        NodeStream *node = c->nodes->pdata[i];
+        node_quota_recount(node->quota, c->inventory);
+        node->told_of_quota = false;
+    }
 }
 
 /* Whether there is no point in going on, with the error set. */
@@ -385,6 +393,7 @@ static void run_begin(Collector *c)
 {
     static const CollectorSink timed = {sink_write, NULL};
     c->output = output_new(&timed, c);
+    c->early_losses = early_losses_new();
     c->merge = merge_new(c->nodes->len, c->max_wait_ns, c->memory_limit);
     c->vantage = vantage_new(c->inventory, 0);
     c->annotator = annotator_new(c->inventory, c->cluster, c->comments);
@@ -398,6 +407,7 @@ static void run_end(Collector *c)
     c->merge = merge_free(c->merge);
     c->annotator = annotator_free(c->annotator);
     c->notes = notes_free(c->notes);
+    c->early_losses = early_losses_free(c->early_losses);
     c->output = output_free(c->output);
 }
 

@@ -34,12 +34,15 @@ typedef struct CollectorConfig {
     char *filter;         /* libpcap syntax, or NULL */
     uint32_t snap_length; /* 0: server's */
     CollectorVantage vantage;
-    bool comments;         /* also a readable comment on every packet */
-    const char *client;    /* "remoradump 0.1.0" */
-    const char *cluster;   /* overrides the name that nodes tell; or NULL */
-    uint64_t max_wait_ns;  /* how long a silent node may hold back the others; 0: 1 s */
-    uint64_t memory_limit; /* bytes of packets held at most; 0: 256 MiB; beyond: flow control, then
-                              the oldest go out before their turn */
+    bool comments;          /* also a readable comment on every packet */
+    const char *client;     /* "remoradump 0.1.0" */
+    const char *cluster;    /* overrides the name that nodes tell; or NULL */
+    uint64_t max_wait_ns;   /* how long a silent node may hold back the others; 0: 1 s */
+    uint64_t memory_limit;  /* bytes of packets held at most; 0: 256 MiB; beyond: flow control, then
+                               the oldest go out before their turn */
+    uint64_t node_entities; /* names kept of what one node tells; 0: 200,000 */
+    uint64_t node_entity_bytes;  /* and what they take; 0: 256 MiB */
+    uint64_t node_points;        /* capture points kept of one node; 0: 65536 */
     uint64_t connect_timeout_ns; /* 0: 5 s: how long collector_run() tries for a first node before
                                     it gives up */
     const Inventory
@@ -86,10 +89,16 @@ Remora__V1__ListTargetsResponse *collector_list_targets(const char *endpoint, bo
 Remora__V1__GetStatusResponse *collector_get_status(const char *endpoint, bool insecure,
                                                     uint64_t timeout_ns, GError **error);
 
+typedef struct CollectorAnnotateStats {
+    uint64_t packets, named;
+    uint64_t stray_statistics; /* blocks of interfaces that were never described; copied too */
+} CollectorAnnotateStats;
+
 /* Names the packets of any pcap or pcapng file from elsewhere. Blocks that are not packets are
  * copied as they are. Reads and writes files or
  * "-"; the output is always pcapng. The capture point is not known: both ends are looked up. On a
- * torn input everything before the tear is written, and the error names the offset. */
+ * torn input everything before the tear is written, and the error names the offset. `ret` is set
+ * in that case too. */
 bool collector_annotate_file(const char *in_path, const char *out_path, const Inventory *inventory,
-                             const char *cluster, bool comments, uint64_t *ret_packets,
-                             uint64_t *ret_named, GError **error);
+                             const char *cluster, bool comments, CollectorAnnotateStats *ret,
+                             GError **error);

@@ -17,6 +17,7 @@ typedef struct Message {
     Collector *collector;
     NodeStream *node;
     uint64_t now_ns;
+    size_t length; /* bytes */
 } Message;
 
 static void break_off(const Message *m, const char *problem)
@@ -39,7 +40,8 @@ static const char *format_time(uint64_t unix_ns, char out[32])
     return out;
 }
 
-/* Says on the next packet of each of the node's interfaces what is missing before it. */
+/* Says on the next packet of each of the node's interfaces what is missing before it. If it has
+ * none yet, on its first one. */
 static void mark_loss(const Message *m, const char *node, OutputLossStage stage, uint64_t packets,
                       uint64_t from_ns, const char *text)
 {
@@ -55,6 +57,9 @@ static void mark_loss(const Message *m, const char *node, OutputLossStage stage,
         output_loss(m->collector->output, point->output, stage, packets, from_ns, text);
         packets = 0; /* counted once */
     }
+    if (!g_hash_table_size(marked))
+        early_losses_add(m->collector->early_losses, m->node->cluster, node, stage, packets,
+                         from_ns, text);
 }
 
 static void mark_gap(const Message *m, bool restarted)
@@ -120,6 +125,7 @@ static void on_hello(const Message *m, const Remora__V1__Hello *hello)
 
 /* ---- Interface -------------------------------------------------------------------------------*/
 
+/* NULL: one more than are kept of a node. */
 static CapturePoint *find_point(const Message *m, const Remora__V1__Interface *interface)
 {
     Collector *c = m->collector;
@@ -130,6 +136,8 @@ static CapturePoint *find_point(const Message *m, const Remora__V1__Interface *i
     CapturePoint *point = g_hash_table_lookup(c->points, identity);
     if (point)
         return point;
+    if (!node_quota_point(m->node->quota, 2 * strlen(identity)))
+        return NULL;
     point = g_new0(CapturePoint, 1);
     point->id = g_hash_table_size(c->points) + 1;
     point->cluster = g_strdup(m->node->cluster);
@@ -158,8 +166,13 @@ static void on_interface(const Message *m, const Remora__V1__Interface *interfac
         return;
     }
     CapturePoint *point = find_point(m, interface);
+    if (!point) {
+        break_off(m, "it described more capture points than are kept of one node");
+        return;
+    }
     point->output = output_interface(c->output, point, interface->snap_length, interface->filter,
                                      interface->hardware, interface->os);
+    early_losses_take(c->early_losses, point->node, c->output, point->output);
     point->alive = true;
     vantage_point_changed(c->vantage, point);
     g_hash_table_insert(map->points, GUINT_TO_POINTER(interface->id), point);
@@ -273,10 +286,26 @@ static void on_loss(const Message *m, const Remora__V1__Loss *loss)
 
 static void on_identity(const Message *m, const Remora__V1__IdentityEvent *event)
 {
+    Collector *c = m->collector;
+    NodeStream *node = m->node;
+    const Remora__V1__Entity *entity = event->deleted ? NULL : event->entity;
+    uint64_t cost = entity ? node_quota_entity_cost(entity, m->length) : 0;
+    if (entity && !node_quota_entity_fits(node->quota, cost)) {
+        if (!node->told_of_quota)
+            notes_say(c->notes, m->now_ns, COLLECTOR_WARNING,
+                      "%s told of more pods, services and the like than are kept of one node: the "
+                      "further ones stay without names",
+                      node_stream_name(node));
+        node->told_of_quota = true;
+        return;
+    }
     const char *problem;
-    if (inventory_apply(m->collector->inventory, event, &problem) < 0)
-        notes_say(m->collector->notes, m->now_ns, COLLECTOR_WARNING,
-                  "%s told of something that is left out: %s", node_stream_name(m->node), problem);
+    uint64_t generation = inventory_generation(c->inventory);
+    if (inventory_apply(c->inventory, event, &problem) < 0)
+        notes_say(c->notes, m->now_ns, COLLECTOR_WARNING,
+                  "%s told of something that is left out: %s", node_stream_name(node), problem);
+    else if (entity && inventory_generation(c->inventory) != generation)
+        node_quota_entity_charge(node->quota, (EntityKind)entity->kind, entity->uid, cost);
 }
 
 static void on_end(const Message *m, const Remora__V1__End *end)
@@ -321,7 +350,7 @@ static void on_body(const Message *m, const StreamMessage *message)
 
 void collector_message(Collector *collector, NodeStream *node, MergeBuffer *buffer, uint64_t now_ns)
 {
-    Message m = {collector, node, now_ns};
+    Message m = {collector, node, now_ns, buffer->length};
     node->wants_read = true;
     StreamMessage message;
     if (node->cancelled) {

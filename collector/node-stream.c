@@ -105,6 +105,7 @@ NodeStream *node_stream_free(NodeStream *node)
         return NULL;
     rpc_channel_free(node->channel);
     interface_map_unref(node->map);
+    node_quota_free(node->quota);
     g_bytes_unref(node->request);
     g_async_queue_unref(node->events);
     g_free(node->endpoint);

@@ -10,6 +10,7 @@
 
 #include "collector/capture-point.h"
 #include "collector/merge.h"
+#include "collector/node-quota.h"
 #include "common/rpc/rpc.h"
 #include "proto/stream.h"
 
@@ -67,6 +68,8 @@ typedef struct NodeStream {
     uint64_t heartbeat_ns;
     uint64_t gone_unix_ns; /* since when it is away; 0: it is not, or never was here */
     InterfaceMap *map;
+    NodeQuota *quota;   /* of what is kept; set by the collector, over reconnects too */
+    bool told_of_quota; /* that names are left out */
 } NodeStream;
 
 typedef struct NodeEvent {

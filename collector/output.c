@@ -262,13 +262,16 @@ int output_statistics(Output *output, uint64_t time_ns)
     for (uint32_t i = 0; i < output->interfaces->len; i++) {
         const Interface *interface = output->interfaces->pdata[i];
         uint64_t lost = interface->lost_by_os + interface->lost_elsewhere;
-        if (reserve(output, 256))
+        if (reserve(output, 256 + LOSS_TEXT_MAX))
             break;
         pcapng_build_statistics(&output->builder, i, time_ns);
         pcapng_build_option_u64(&output->builder, PCAPNG_ISB_IFRECV, interface->received + lost);
         pcapng_build_option_u64(&output->builder, PCAPNG_ISB_IFDROP, interface->lost_elsewhere);
         pcapng_build_option_u64(&output->builder, PCAPNG_ISB_OSDROP, interface->lost_by_os);
         pcapng_build_option_u64(&output->builder, PCAPNG_ISB_USRDELIV, interface->written);
+        /* No packet came after it that could have said so. */
+        pcapng_build_option_string(&output->builder, PCAPNG_OPT_COMMENT,
+                                   interface->pending_text->str);
         pcapng_build_end(&output->builder);
     }
     return output->error;

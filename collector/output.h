@@ -50,7 +50,7 @@ void output_received(Output *output, uint32_t interface, uint64_t packets);
  * known. */
 void output_loss(Output *output, uint32_t interface, OutputLossStage stage, uint64_t packets,
                  uint64_t from_ns, const char *text);
-/* The statistics of all interfaces. */
+/* The statistics of all interfaces, with what no packet has said of losses as a comment. */
 int output_statistics(Output *output, uint64_t time_ns);
 
 uint64_t output_packets(const Output *output);

@@ -6,15 +6,18 @@
 #include "common/pcapng/pcapng.h"
 
 #define CLIENT_LEGS_MAX 32 /* looked at when a leg searches its other one */
+#define KEY_WORDS       (sizeof(VantageKey) / sizeof(uint32_t))
+#define CLIENT_BYTES    offsetof(VantageClient, hash)
 
 struct VantageTable {
     const Inventory *inventory;
     size_t max_connections;
-    GHashTable *legs;        /* a set, by key */
-    GHashTable *clients;     /* VantageClient (in the leg) -> first leg of its list */
-    GQueue used;             /* legs, least recently used first */
-    GHashTable *live_points; /* a set of CapturePoint ids */
-    GHashTable *captured;    /* pod uid -> number of live points */
+    uint64_t seeds[KEY_WORDS + 1]; /* of the hashes */
+    GHashTable *legs;              /* a set, by key */
+    GHashTable *clients;           /* VantageClient (in the leg) -> first leg of its list */
+    GQueue used;                   /* legs, least recently used first */
+    GHashTable *live_points;       /* a set of CapturePoint ids */
+    GHashTable *captured;          /* pod uid -> number of live points */
     /* Services with a captured endpoint, "namespace/name", as of these. */
     GHashTable *captured_services;
     bool captured_services_valid;
@@ -23,28 +26,20 @@ struct VantageTable {
     uint64_t evicted;
 };
 
-static uint64_t hash_word(uint64_t hash, uint64_t word)
+/* Keys come from whoever sends packets, and none may be able to choose ones that collide. A sum of
+ * products with secret factors is strongly universal in its upper half: two keys collide by chance
+ * only, whatever they are (Lemire and Kaser, "Strongly universal string hashing is fast", 2014,
+ * "multilinear"). `length` is a multiple of 4, at most a VantageKey. */
+static uint32_t hash_bytes(const VantageTable *table, const void *bytes, size_t length)
 {
-    hash = (hash ^ word) * 0xff51afd7ed558ccdu;
-    return hash ^ hash >> 32;
-}
-
-/* `length` is a multiple of 4. */
-static uint32_t hash_bytes(const void *bytes, size_t length)
-{
-    uint64_t hash = 0x9e3779b97f4a7c15u;
+    uint64_t hash = table->seeds[0];
     const uint8_t *at = bytes;
-    for (; length >= 8; at += 8, length -= 8) {
-        uint64_t word;
-        memcpy(&word, at, sizeof word);
-        hash = hash_word(hash, word);
-    }
-    if (length) {
+    for (size_t i = 1; length; i++, at += sizeof(uint32_t), length -= sizeof(uint32_t)) {
         uint32_t word;
         memcpy(&word, at, sizeof word);
-        hash = hash_word(hash, word);
+        hash += table->seeds[i] * word;
     }
-    return (uint32_t)hash;
+    return (uint32_t)(hash >> 32);
 }
 
 static guint leg_hash(gconstpointer leg)
@@ -60,12 +55,12 @@ static gboolean leg_equal(gconstpointer a, gconstpointer b)
 
 static guint client_hash(gconstpointer client)
 {
-    return hash_bytes(client, sizeof(VantageClient));
+    return ((const VantageClient *)client)->hash;
 }
 
 static gboolean client_equal(gconstpointer a, gconstpointer b)
 {
-    return memcmp(a, b, sizeof(VantageClient)) == 0;
+    return memcmp(a, b, CLIENT_BYTES) == 0;
 }
 
 VantageTable *vantage_table_new(const Inventory *inventory, size_t max_connections)
@@ -73,6 +68,8 @@ VantageTable *vantage_table_new(const Inventory *inventory, size_t max_connectio
     VantageTable *table = g_new0(VantageTable, 1);
     table->inventory = inventory;
     table->max_connections = max_connections;
+    for (size_t i = 0; i < G_N_ELEMENTS(table->seeds); i++)
+        table->seeds[i] = (uint64_t)g_random_int() << 32 | g_random_int();
     table->legs = g_hash_table_new(leg_hash, leg_equal);
     table->clients = g_hash_table_new(client_hash, client_equal);
     g_queue_init(&table->used);
@@ -233,7 +230,7 @@ static bool src_is_first(const PacketInfo *info)
     return order ? order < 0 : info->src_port <= info->dst_port;
 }
 
-static void make_key(const PacketInfo *info, VantageLeg *ret)
+static void make_key(const VantageTable *table, const PacketInfo *info, VantageLeg *ret)
 {
     unsigned src = src_is_first(info) ? 0 : 1;
     ret->key.address[src] = info->src;
@@ -242,7 +239,7 @@ static void make_key(const PacketInfo *info, VantageLeg *ret)
     ret->key.port[!src] = info->dst_port;
     ret->key.fragment_id = info->is_fragment && !info->has_ports ? info->fragment_id : 0;
     ret->key.protocol = info->protocol;
-    ret->hash = hash_bytes(&ret->key, sizeof ret->key);
+    ret->hash = hash_bytes(table, &ret->key, sizeof ret->key);
 }
 
 bool vantage_leg_server_is_src(const VantageLeg *leg, const VantagePacket *packet)
@@ -355,7 +352,12 @@ static void describe_leg(VantageTable *table, VantageLeg *leg, const VantagePack
     leg->server_is_first = from_server == src_is_first(info);
     leg->first_point = packet->point->id;
     unsigned client = leg->server_is_first ? 1 : 0;
-    leg->client = (VantageClient){leg->key.address[client], leg->key.port[client], info->protocol};
+    leg->client = (VantageClient){
+        .address = leg->key.address[client],
+        .port = leg->key.port[client],
+        .protocol = info->protocol,
+    };
+    leg->client.hash = hash_bytes(table, &leg->client, CLIENT_BYTES);
     if (server->type == PEER_SERVICE) {
         leg->to_service = true;
         leg->server_captured = service_is_captured(table, server->service);
@@ -400,7 +402,7 @@ VantageLeg *vantage_table_find(VantageTable *table, const VantagePacket *packet)
     if (!has_connection(&packet->info))
         return NULL;
     VantageLeg wanted;
-    make_key(&packet->info, &wanted);
+    make_key(table, &packet->info, &wanted);
     VantageLeg *leg = g_hash_table_lookup(table->legs, &wanted);
     if (leg && is_over(table, leg, packet)) {
         forget(table, leg);

@@ -5,6 +5,7 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "collector/vantage.h"
@@ -35,8 +36,9 @@ _Static_assert(sizeof(VantageKey) == 44, "VantageKey has padding");
 typedef struct VantageClient {
     IpAddress address;
     uint16_t port, protocol;
+    uint32_t hash; /* of what stands before it */
 } VantageClient;
-_Static_assert(sizeof(VantageClient) == 20, "VantageClient has padding");
+_Static_assert(offsetof(VantageClient, hash) == 20, "VantageClient has padding");
 
 /* What has one five-tuple. */
 struct VantageLeg {

@@ -128,7 +128,8 @@ static int run(int argc, char **argv, Control *control)
             options_print_manual(&remoradump_options, stdout);
         else if (options.version)
             printf("remoradump " REMORA_VERSION "\n");
-        else if (!is_known_interface(&options, &error))
+        else if (!remoradump_check_commands(&options, &error) ||
+                 !is_known_interface(&options, &error))
             ok = false;
         else if (captures)
             ok = capture_run(&options, operands, control, &opened, &error);

@@ -68,14 +68,19 @@ bool names_annotate(const RemoradumpOptions *options, char **files, GError **err
     Inventory *inventory = names_load(options->inventory, warn_on_stderr, NULL, error);
     if (!inventory)
         return false;
-    uint64_t packets = 0, named = 0;
+    CollectorAnnotateStats stats = {0};
     bool ok = collector_annotate_file(in, out, inventory, options->cluster, options->comments,
-                                      &packets, &named, error);
+                                      &stats, error);
     inventory_free(inventory);
+    if (stats.stray_statistics)
+        log_warning("%s: statistics of an interface that was never described, %" G_GUINT64_FORMAT
+                    " times; copied as they are",
+                    in, stats.stray_statistics);
     if (ok)
         log_info("%" G_GUINT64_FORMAT " packets written to %s, %" G_GUINT64_FORMAT " of them named",
-                 packets, strcmp(out, "-") == 0 ? "standard output" : out, named);
-    else if (packets)
-        g_prefix_error(error, "%" G_GUINT64_FORMAT " packets written to %s, then: ", packets, out);
+                 stats.packets, strcmp(out, "-") == 0 ? "standard output" : out, stats.named);
+    else if (stats.packets)
+        g_prefix_error(error, "%" G_GUINT64_FORMAT " packets written to %s, then: ", stats.packets,
+                       out);
     return ok;
 }

@@ -341,6 +341,30 @@ bool remoradump_check_selection(const RemoradumpOptions *options, GError **error
     return true;
 }
 
+bool remoradump_check_commands(const RemoradumpOptions *options, GError **error)
+{
+    const struct {
+        const char *name;
+        bool given;
+    } commands[] = {
+        {options->write ? "--write" : "--capture", options->write || options->capture},
+        {"--annotate", options->annotate},
+        {"--list-targets", options->list_targets},
+        {"--status", options->status},
+    };
+    const char *first = NULL;
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        if (commands[i].given && first) {
+            g_set_error(error, REMORADUMP_ERROR, REMORADUMP_ERROR_USAGE,
+                        "%s and %s: give only one of them at a time", first, commands[i].name);
+            return false;
+        }
+        if (commands[i].given)
+            first = commands[i].name;
+    }
+    return true;
+}
+
 bool remoradump_check_endpoints(const RemoradumpOptions *options, GError **error)
 {
     if (options->endpoints && options->endpoints[0])

@@ -54,5 +54,7 @@ char *remoradump_config_path(void);
 
 /* Checks what the table cannot: namespaces are names, pods are patterns. */
 bool remoradump_check_selection(const RemoradumpOptions *options, GError **error);
+/* Whether at most one thing is asked for: capturing, --annotate, --list-targets, --status. */
+bool remoradump_check_commands(const RemoradumpOptions *options, GError **error);
 /* Whether there is an endpoint at all; the error says how to give one. */
 bool remoradump_check_endpoints(const RemoradumpOptions *options, GError **error);

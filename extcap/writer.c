@@ -27,6 +27,8 @@
 struct Writer {
     int file;
     bool is_file; /* can be cut back */
+    bool is_new;  /* was not there before */
+    bool begun;   /* something is written */
     char *name;
     uint64_t limit;
     uint64_t packets; /* counted only under a limit */
@@ -42,6 +44,7 @@ static bool fail(GError **error, const char *what, const char *name, int code)
     return false;
 }
 
+/* Does not cut what is there: the capture may never begin. */
 static int open_path(const char *path, GError **error)
 {
     if (strcmp(path, "-") == 0) {
@@ -57,7 +60,7 @@ static int open_path(const char *path, GError **error)
 #endif
         return 1;
     }
-    int file = g_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_BINARY, 0666);
+    int file = g_open(path, O_WRONLY | O_CREAT | O_BINARY, 0666);
     if (file < 0)
         fail(error, "open", path, errno);
     return file;
@@ -65,6 +68,7 @@ static int open_path(const char *path, GError **error)
 
 Writer *writer_open(const char *path, uint64_t packet_limit, GError **error)
 {
+    bool is_new = strcmp(path, "-") != 0 && !g_file_test(path, G_FILE_TEST_EXISTS);
     int file = open_path(path, error);
     if (file < 0)
         return NULL;
@@ -73,6 +77,7 @@ Writer *writer_open(const char *path, uint64_t packet_limit, GError **error)
     writer->file = file;
     writer->name = g_strdup(file == 1 ? "standard output" : path);
     writer->limit = packet_limit;
+    writer->is_new = is_new;
     struct stat status;
     if (fstat(file, &status) == 0) {
         writer->is_file = S_ISREG(status.st_mode) && file != 1;
@@ -186,8 +191,22 @@ static int write_limited(Writer *writer, const uint8_t *bytes, size_t length)
     return r;
 }
 
+/* Before the first bytes: what was in the file goes. */
+static void begin(Writer *writer)
+{
+    writer->begun = true;
+#ifdef G_OS_WIN32
+    if (writer->is_file && _chsize(writer->file, 0) < 0)
+#else
+    if (writer->is_file && ftruncate(writer->file, 0) < 0)
+#endif
+        writer->error = errno;
+}
+
 int writer_write(Writer *writer, const uint8_t *bytes, size_t length)
 {
+    if (!writer->begun && length && !writer->error)
+        begin(writer);
     if (writer->error)
         return -writer->error;
     return writer->limit ? write_limited(writer, bytes, length)
@@ -232,6 +251,8 @@ bool writer_close(Writer *writer, GError **error)
     /* Some file systems tell only now that they have no room. */
     if (writer->file != 1 && close(writer->file) < 0 && errno != EINTR && ok)
         ok = fail(error, "write", writer->name, errno);
+    if (writer->is_new && writer->is_file && !writer->begun)
+        (void)g_unlink(writer->name);
     g_free(writer->name);
     g_free(writer);
     return ok;

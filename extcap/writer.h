@@ -11,8 +11,9 @@
 
 typedef struct Writer Writer;
 
-/* `path` "-" is standard output, refused when that is a terminal. A file is replaced. Opening a
- * fifo waits for its reader. `packet_limit` 0: none. */
+/* `path` "-" is standard output, refused when that is a terminal. A file is replaced
+ * when the first bytes are written; until then it is as it was, and one that was not there goes
+ * again. Opening a fifo waits for its reader. `packet_limit` 0: none. */
 Writer *writer_open(const char *path, uint64_t packet_limit, GError **error);
 
 /* pcapng bytes, little endian, whole blocks. 0, or -errno: -EPIPE when the reader is gone. Packets

@@ -366,6 +366,12 @@ const Entity *inventory_get(const Inventory *inventory, EntityKind kind, const c
     return version ? version->entity : NULL;
 }
 
+size_t inventory_versions(const Inventory *inventory, EntityKind kind, const char *uid)
+{
+    const Record *record = find_record(inventory, kind, uid);
+    return record && record->versions ? record->versions->n_holders : 0;
+}
+
 void inventory_foreach(const Inventory *inventory, uint64_t time_ns,
                        void (*callback)(const Entity *entity, void *userdata), void *userdata)
 {

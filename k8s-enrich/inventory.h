@@ -154,6 +154,8 @@ const Entity *inventory_service_of_endpoint(const Inventory *inventory, const Ip
 bool inventory_is_endpoint(const Inventory *inventory, const Entity *service,
                            const IpAddress *address, uint8_t protocol, uint16_t port,
                            uint64_t time_ns);
+/* How many versions of a uid are kept. */
+size_t inventory_versions(const Inventory *inventory, EntityKind kind, const char *uid);
 /* All entities as they are at `time_ns`, in no order; 0: the newest version of each, ended (to_ns)
  * or not. The callback must not change the inventory. */
 void inventory_foreach(const Inventory *inventory, uint64_t time_ns,

@@ -47,6 +47,7 @@ enum {
     PCAPNG_IF_TSRESOL = 9,
     PCAPNG_IF_FILTER = 11,
     PCAPNG_IF_OS = 12,
+    PCAPNG_IF_FCSLEN = 13, /* 1 byte: bits */
     PCAPNG_IF_TSOFFSET = 14,
     PCAPNG_IF_HARDWARE = 15,
     PCAPNG_EPB_FLAGS = 2,
@@ -108,7 +109,7 @@ typedef struct PcapngBlock {
             const uint8_t *data;
         } secrets; /* PCAPNG_SECRETS */
         struct {
-            uint32_t interface_id;
+            uint32_t interface_id; /* perhaps of none that was described; time_ns is then 0 */
             uint64_t time_ns;
         } statistics; /* PCAPNG_STATISTICS */
         struct {

@@ -335,11 +335,12 @@ static int read_secrets(PcapngReader *reader, PcapngBlock *block)
 static int read_statistics(PcapngReader *reader, PcapngBlock *block)
 {
     uint32_t id = load32(block->data + 8, block->swapped);
-    const PcapngInterface *interface = find_interface(reader, block, id);
-    if (!interface)
-        return -EBADMSG;
     block->statistics.interface_id = id;
-    block->statistics.time_ns = to_ns(interface, load_time(block->data + 12, block->swapped));
+    block->statistics.time_ns = 0;
+    /* Statistics of nothing do no harm, and Wireshark reads on behind them. */
+    if (id < reader->interfaces->len)
+        block->statistics.time_ns =
+            to_ns(pcapng_reader_interface(reader, id), load_time(block->data + 12, block->swapped));
     return set_options(reader, block, STATISTICS_FIXED);
 }
 

@@ -73,8 +73,12 @@ static bool run(const Files *files, const uint8_t *bytes, size_t length, uint64_
                 uint64_t *named, GError **error)
 {
     g_assert_true(g_file_set_contents(files->in, (const char *)bytes, (gssize)length, NULL));
-    return collector_annotate_file(files->in, files->out, files->inventory, "east", false, packets,
-                                   named, error);
+    CollectorAnnotateStats stats = {0};
+    bool ok = collector_annotate_file(files->in, files->out, files->inventory, "east", false,
+                                      &stats, error);
+    *packets = stats.packets;
+    *named = stats.named;
+    return ok;
 }
 
 typedef struct Content {
@@ -279,8 +283,9 @@ static void test_refusals(Files *files, gconstpointer data)
 
     /* Its own input as output would be lost. */
     g_assert_true(g_file_set_contents(files->in, (char *)in->data, in->len, NULL));
+    CollectorAnnotateStats stats;
     g_assert_false(collector_annotate_file(files->in, files->in, files->inventory, NULL, false,
-                                           &packets, &named, &error));
+                                           &stats, &error));
     g_assert_error(error, COLLECTOR_ERROR, COLLECTOR_ERROR_FORMAT);
     g_clear_error(&error);
     g_autofree char *still = NULL;

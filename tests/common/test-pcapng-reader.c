@@ -437,15 +437,6 @@ static void test_lies_of_other_blocks(Handmade *hand, gconstpointer data)
     assert_fails(
         hand, -EBADMSG,
         "offset 36: simple packet block of interface 0, expected one of the 0 described before it");
-
-    hand_section(hand);
-    hand_begin(hand, 5);
-    hand_number(hand, 4, 3);
-    hand_number(hand, 8, 0);
-    hand_end(hand);
-    assert_fails(hand, -EBADMSG,
-                 "offset 36: interface statistics block of interface 3, expected one of the 0 "
-                 "described before it");
 }
 
 static void test_not_pcapng(Handmade *hand, gconstpointer data)

@@ -227,9 +227,9 @@ Remora__V1__GetStatusResponse *collector_get_status(const char *endpoint, bool i
 
 /* Packets are neither read nor written: the tests of the collector do that. */
 bool collector_annotate_file(const char *in_path, const char *out_path, const Inventory *inventory,
-                             const char *cluster, bool comments, uint64_t *ret_packets,
-                             uint64_t *ret_named, GError **error)
+                             const char *cluster, bool comments, CollectorAnnotateStats *ret,
+                             GError **error)
 {
-    *ret_packets = *ret_named = 0;
+    *ret = (CollectorAnnotateStats){0};
     return true;
 }
