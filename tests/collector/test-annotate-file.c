@@ -85,11 +85,12 @@ typedef struct Content {
     unsigned packets, identities, flags, others, sections;
     uint64_t time_ns;
     uint32_t original_length, number;
+    int fcs_bits; /* -1: not told */
 } Content;
 
 static Content read_out(const Files *files)
 {
-    Content ret = {0};
+    Content ret = {.fcs_bits = -1};
     g_autofree char *bytes = NULL;
     gsize length, at = 0, needed;
     g_assert_true(g_file_get_contents(files->out, &bytes, &length, NULL));
@@ -102,6 +103,12 @@ static Content read_out(const Files *files)
         ret.sections += block.type == PCAPNG_SECTION;
         ret.others += block.type != PCAPNG_SECTION && block.type != PCAPNG_INTERFACE &&
                       block.type != PCAPNG_PACKET;
+        const uint8_t *at_interface = block.options;
+        PcapngOption fcs;
+        while (block.type == PCAPNG_INTERFACE &&
+               pcapng_option_next(&block, &at_interface, &fcs) > 0)
+            if (fcs.code == PCAPNG_IF_FCSLEN && fcs.length == 1)
+                ret.fcs_bits = fcs.value[0];
         if (block.type != PCAPNG_PACKET)
             continue;
         ret.packets++;
@@ -146,6 +153,7 @@ static void test_classic(Files *files, gconstpointer data)
 static void test_link_type_bits(Files *files, gconstpointer data)
 {
     static const uint32_t forms[] = {0x24000001, 0x04000001, 0xf0000001, 1};
+    static const int bits[] = {32, 0, -1, -1};
     for (size_t i = 0; i < G_N_ELEMENTS(forms); i++) {
         g_autoptr(GByteArray) in = classic(false, false, 1);
         store32(in->data + 20, forms[i]);
@@ -154,7 +162,33 @@ static void test_link_type_bits(Files *files, gconstpointer data)
         g_assert_true(run(files, in->data, in->len, &packets, &named, &error));
         g_assert_no_error(error);
         g_assert_cmpuint(named, ==, 1);
+        g_assert_cmpint(read_out(files).fcs_bits, ==, bits[i]);
     }
+}
+
+/* Statistics of an interface that was never described are counted and copied. */
+static void test_stray_statistics(Files *files, gconstpointer data)
+{
+    uint8_t memory[2048];
+    PcapngBuilder builder;
+    pcapng_builder_init(&builder, memory, sizeof memory);
+    pcapng_build_section(&builder);
+    pcapng_build_end(&builder);
+    pcapng_build_interface(&builder, 1, 0);
+    pcapng_build_end(&builder);
+    pcapng_build_statistics(&builder, 7, T0);
+    pcapng_build_end(&builder);
+    fixture_block(&builder, &request, 0, T0, PCAPNG_DIRECTION_OUTBOUND);
+    CollectorAnnotateStats stats;
+    GError *error = NULL;
+    g_assert_true(g_file_set_contents(files->in, (char *)memory, (gssize)builder.length, NULL));
+    g_assert_true(collector_annotate_file(files->in, files->out, files->inventory, NULL, false,
+                                          &stats, &error));
+    g_assert_no_error(error);
+    g_assert_cmpuint(stats.stray_statistics, ==, 1);
+    Content content = read_out(files);
+    g_assert_cmpuint(content.packets, ==, 1);
+    g_assert_cmpuint(content.others, ==, 1);
 }
 
 static size_t build_pcapng(uint8_t *memory, size_t capacity)
@@ -301,6 +335,7 @@ int main(int argc, char **argv)
     g_test_add("/annotate-file/" PATH, Files, NULL, setup, FUNCTION, teardown)
     ADD("classic", test_classic);
     ADD("link-type-bits", test_link_type_bits);
+    ADD("stray-statistics", test_stray_statistics);
     ADD("pcapng", test_pcapng);
     ADD("big-endian", test_big_endian);
     ADD("torn", test_torn);

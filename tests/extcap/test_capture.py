@@ -38,6 +38,14 @@ class Files(Case):
         self.run_it("--write", out, "--endpoint", "fake:packets=1;end")
         self.assertEqual(file_numbers(out), [0])
 
+    def test_a_file_stays_if_the_capture_never_begins(self):
+        out, new = self.write("out.pcapng", b"precious"), self.path("new.pcapng")
+        for path in (out, new):
+            self.assertEqual(self.run_it("--write", path, "--endpoint", "fake:refuse").returncode, 1)
+        with open(out, "rb") as file:
+            self.assertEqual(file.read(), b"precious")
+        self.assertFalse(os.path.exists(new))
+
     def test_standard_output(self):
         for option in ("--fifo", "--write"):
             result = self.run_it("--capture", "--extcap-interface", "k8s", option, "-", "--endpoint",

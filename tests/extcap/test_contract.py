@@ -37,6 +37,10 @@ class Listing(Case):
         self.assertIn("arg {number=0}", self.good("--extcap-config", *K8S))
         self.assert_fails(self.run_it("--list-targets"), "remoradump.conf")
 
+    def test_several_commands(self):
+        self.assert_fails(self.run_it("--list-targets", "--status", "--endpoint", "fake:end"), "--list-targets and --status")
+        self.assert_fails(self.run_it("--write", "/none/x", "--annotate", "a", "b"), "--write and --annotate")
+
     def test_unknown_interface(self):
         for call in ("--extcap-dlts", "--extcap-config", "--capture"):
             self.assert_fails(self.run_it(call, "--extcap-interface", "eth0"), "'eth0'", "expected k8s")
