@@ -24,13 +24,16 @@ typedef struct Fixture {
     ino_t inode;   /* of the namespace that appeared last */
 } Fixture;
 
-static void on_appeared(const Entity *pod, int netns_fd, void *userdata)
+static void on_appeared(const Entity *pod, int netns_fd, uint64_t since_ns, void *userdata)
 {
     Fixture *fixture = userdata;
     struct stat status;
     g_assert_cmpint(fstat(netns_fd, &status), ==, 0);
     fixture->inode = status.st_ino;
-    g_string_append_printf(fixture->told, "appeared:%s ", pod->name);
+    g_string_append_printf(fixture->told, "appeared:%s%s ", pod->name,
+                           since_ns == TARGETS_AT_ONCE ? ""
+                           : since_ns == 0             ? ":late"
+                                                       : ":since");
 }
 
 static void on_vanished(const char *uid, void *userdata)
