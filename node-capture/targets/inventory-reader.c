@@ -138,8 +138,9 @@ static void forget_unseen(InventoryReader *reader, uint64_t now_ns, InventoryCha
             InventoryChange change = {.entity = entity_ref(known->entity), .deleted_ns = now_ns};
             g_array_append_val(changes->changes, change);
             g_hash_table_iter_remove(&iter);
+        } else {
+            known->seen = false; /* for the next time */
         }
-        known->seen = false;
     }
 }
 
