@@ -80,7 +80,7 @@ int main(int argc, char **argv)
         source->ops->run(source, -1);
     uint64_t ring_bytes = source->ops->ring_bytes(source);
     for (uint32_t id = 0; id < targets; id++)
-        source->ops->remove(source, id);
+        source->ops->remove(source, id, NULL);
     source->ops->free(source);
     close(capture.output);
     engine_report(capture.packets, capture.lost, ring_bytes);

@@ -11,6 +11,8 @@
 
 #define RETRY_NS \
     1000000000u /* between attempts to open a pod that somebody wants and that failed */
+/* A pod is often known a moment before its namespace is there, and still known a while after. */
+#define SETTLE_NS 2000000000u
 
 typedef struct EndedTarget {
     uint32_t target_id;
@@ -76,19 +78,44 @@ static void pod_set_reason(Pod *pod, const char *reason)
 }
 
 /* Packets of this pod are missing, nobody knows how many. */
-static void tell_not_captured(const Pod *pod, Stream *stream)
+static void tell_start_lost(const Pod *pod, Stream *stream, const char *reason, uint64_t from_ns,
+                            uint64_t to_ns)
 {
     g_autofree char *text =
-        g_strdup_printf("%s/%s: %s", pod->entity->namespace_name, pod->entity->name, pod->reason);
-    uint64_t now_ns = clock_unix_ns();
+        g_strdup_printf("%s/%s: %s", pod->entity->namespace_name, pod->entity->name, reason);
     QueueLoss loss = {.stage = REMORA__V1__LOSS_STAGE__LOSS_STAGE_CAPTURE_START,
                       .detail = g_ref_string_new(text),
-                      .from_ns = now_ns,
-                      .to_ns = now_ns,
+                      .from_ns = from_ns,
+                      .to_ns = to_ns,
                       .unknown = true};
     queue_loss(stream_lock(stream), &loss);
     stream_unlock(stream);
     g_ref_string_release(loss.detail);
+}
+
+static void tell_not_captured(const Pod *pod, Stream *stream)
+{
+    uint64_t now_ns = clock_unix_ns();
+    tell_start_lost(pod, stream, pod->reason, now_ns, now_ns);
+}
+
+/* All its streams, once: until it could be opened again. */
+static void pod_tell_missing(Pod *pod)
+{
+    for (guint i = 0; !pod->told && i < pod->streams->len; i++) {
+        tell_not_captured(pod, g_ptr_array_index(pod->streams, i));
+    }
+    pod->told = true;
+}
+
+/* What passed before a stream was opened is nothing that it asked for. */
+static void tell_late(const Pod *pod, Stream *stream, uint64_t since_ns)
+{
+    uint64_t now_ns = clock_unix_ns();
+    uint64_t from_ns = MAX(since_ns, now_ns - stream_age_ns(stream));
+    if (from_ns < now_ns) {
+        tell_start_lost(pod, stream, "was noticed late", from_ns, now_ns);
+    }
 }
 
 static void pod_open(Capture *capture, Pod *pod)
@@ -102,6 +129,7 @@ static void pod_open(Capture *capture, Pod *pod)
     int error = capture->source->ops->add(capture->source, &target, &message);
     if (error == 0) {
         capture->stats.opened++;
+        pod->told = false;
         pod_set_reason(pod, NULL);
         log_debug("pod %s: captured", label);
         return;
@@ -110,13 +138,10 @@ static void pod_open(Capture *capture, Pod *pod)
     pod->target_id = 0;
     g_ptr_array_set_size(pod->interfaces, 0);
     capture->stats.open_failures++;
-    bool known = pod->reason != NULL;
     g_autofree char *reason = g_strdup_printf("cannot be captured: %s: %s",
                                               message ? message : "opening it", g_strerror(-error));
     pod_set_reason(pod, reason);
-    for (guint i = 0; !known && i < pod->streams->len; i++) {
-        tell_not_captured(pod, g_ptr_array_index(pod->streams, i));
-    }
+    pod_tell_missing(pod);
 }
 
 static void pod_close(Capture *capture, Pod *pod)
@@ -124,9 +149,11 @@ static void pod_close(Capture *capture, Pod *pod)
     if (pod->target_id == 0) {
         return;
     }
-    capture_pod_stats(capture, pod, &pod->past);
-    pod->past.ring_bytes = 0;
-    capture->source->ops->remove(capture->source, pod->target_id);
+    SourceTargetStats final;
+    capture->source->ops->remove(capture->source, pod->target_id, &final);
+    pod->past.packets += final.packets;
+    pod->past.bytes += final.bytes;
+    pod->past.lost += final.lost;
     g_hash_table_remove(capture->open, GUINT_TO_POINTER(pod->target_id));
     g_ptr_array_set_size(pod->interfaces, 0);
     pod->target_id = 0;
@@ -148,10 +175,16 @@ static void pod_open_once(Capture *capture, Pod *pod)
     }
 }
 
+/* A pod that may still get its namespace is none to complain of. */
+static bool pod_is_missing(const Pod *pod)
+{
+    return pod->target_id == 0 && pod->reason && !pod->entity->host_network && pod->settle_ns == 0;
+}
+
 static void pod_subscribe(Pod *pod, Stream *stream)
 {
     g_ptr_array_add(pod->streams, stream);
-    if (pod->target_id == 0 && !pod->entity->host_network) {
+    if (pod_is_missing(pod)) {
         tell_not_captured(pod, stream);
     }
     for (guint i = 0; i < pod->interfaces->len; i++) {
@@ -279,7 +312,7 @@ static void pod_match_streams(Capture *capture, Pod *pod)
     }
 }
 
-void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd)
+void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd, uint64_t since_ns)
 {
     capture_pod_vanished(capture, entity->uid);
     Pod *pod = pod_add(capture, entity, fcntl(netns_fd, F_DUPFD_CLOEXEC, 0));
@@ -287,6 +320,9 @@ void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd)
         pod_set_reason(pod, "no file descriptor is left for its network namespace");
     }
     pod_match_streams(capture, pod);
+    for (guint i = 0; pod->target_id != 0 && i < pod->streams->len; i++) {
+        tell_late(pod, g_ptr_array_index(pod->streams, i), since_ns);
+    }
 }
 
 void capture_pod_vanished(Capture *capture, const char *uid)
@@ -301,10 +337,15 @@ void capture_pod_vanished(Capture *capture, const char *uid)
 void capture_pod_failed(Capture *capture, const Entity *entity, const char *reason)
 {
     Pod *pod = g_hash_table_lookup(capture->pods, entity->uid);
-    if (!pod) {
+    bool is_new = !pod;
+    if (is_new) {
         pod = pod_add(capture, entity, -1);
     }
     pod_set_reason(pod, reason);
+    if (is_new) {
+        pod->settle_ns = clock_monotonic_ns() + SETTLE_NS;
+        pod_match_streams(capture, pod);
+    }
 }
 
 void capture_pod_changed(Capture *capture, const Entity *entity)
@@ -337,18 +378,10 @@ static void on_interface(const SourceInterface *told, void *userdata)
     }
 }
 
-/* The pod that a target is, if somebody still wants it: as the last one goes, the source hands out
- * what it has left. */
-static const Pod *wanted_pod(const Capture *capture, uint32_t target_id)
-{
-    const Pod *pod = g_hash_table_lookup(capture->open, GUINT_TO_POINTER(target_id));
-    return pod && pod->streams->len > 0 ? pod : NULL;
-}
-
 static void on_packets(uint32_t target_id, Batch *batch, void *userdata)
 {
     Capture *capture = userdata;
-    const Pod *pod = wanted_pod(capture, target_id);
+    const Pod *pod = g_hash_table_lookup(capture->open, GUINT_TO_POINTER(target_id));
     if (!pod) {
         return;
     }
@@ -378,7 +411,7 @@ static void on_lost(uint32_t target_id, uint64_t packets, uint64_t from_ns, uint
                     bool unknown, void *userdata)
 {
     Capture *capture = userdata;
-    const Pod *pod = wanted_pod(capture, target_id);
+    const Pod *pod = g_hash_table_lookup(capture->open, GUINT_TO_POINTER(target_id));
     if (!pod) {
         return;
     }
@@ -444,11 +477,20 @@ static void close_ended(Capture *capture)
                                                 ended->message ? ended->message : "its socket",
                                                 g_strerror(ABS(ended->error)));
         pod_set_reason(pod, reason);
-        for (guint j = 0; ended->error != 0 && j < pod->streams->len; j++) {
-            tell_not_captured(pod, g_ptr_array_index(pod->streams, j));
+        if (ended->error != 0) {
+            pod_tell_missing(pod);
         }
     }
     g_array_set_size(capture->ended, 0);
+}
+
+/* It is of no use to wait any longer for the namespace. */
+static void pod_settle(Pod *pod)
+{
+    pod->settle_ns = 0;
+    if (pod_is_missing(pod)) {
+        pod_tell_missing(pod);
+    }
 }
 
 static void retry_failed(Capture *capture)
@@ -464,6 +506,9 @@ static void retry_failed(Capture *capture)
     while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
         if (pod->streams->len > 0 && pod->target_id == 0 && pod->netns_fd >= 0) {
             pod_open(capture, pod);
+        }
+        if (pod->settle_ns != 0 && now_ns >= pod->settle_ns) {
+            pod_settle(pod);
         }
     }
 }

@@ -18,6 +18,8 @@ typedef struct Pod {
     int netns_fd;           /* ours; -1: there is none */
     bool excluded;          /* by the configuration */
     char *reason;           /* why it is not captured, if that is a fault; else NULL */
+    bool told;              /* its streams know that it cannot be captured */
+    uint64_t settle_ns;     /* monotonic: until then streams are not told of `reason`; 0: over */
     uint32_t target_id;     /* 0: not open */
     GPtrArray *interfaces;  /* of NodeInterface *, while it is open */
     GPtrArray *streams;     /* of Stream *, borrowed: those that want it */
@@ -40,8 +42,10 @@ Capture *capture_new(const Selector *allowed);
 Capture *capture_free(Capture *capture); /* also frees the source */
 void capture_set_source(Capture *capture, Source *source);
 
-void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd);
+/* `since_ns`: as for TargetsCallbacks.appeared(). */
+void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd, uint64_t since_ns);
 void capture_pod_vanished(Capture *capture, const char *uid);
+/* Streams are told if it is still so in two or three seconds. */
 void capture_pod_failed(Capture *capture, const Entity *entity, const char *reason);
 void capture_pod_changed(Capture *capture,
                          const Entity *entity); /* labels may decide who wants it */

@@ -178,9 +178,9 @@ static void run_commands(Node *node)
 
 /* ---- What the targets tell -------------------------------------------------------------------*/
 
-static void on_appeared(const Entity *pod, int netns_fd, void *userdata)
+static void on_appeared(const Entity *pod, int netns_fd, uint64_t since_ns, void *userdata)
 {
-    capture_pod_appeared(((Node *)userdata)->capture, pod, netns_fd);
+    capture_pod_appeared(((Node *)userdata)->capture, pod, netns_fd, since_ns);
 }
 
 static void on_vanished(const char *pod_uid, void *userdata)

@@ -144,13 +144,17 @@ static bool is_growing(const Target *target)
     return target->growth || target_has_old(target);
 }
 
-static void afpacket_remove(Source *source, uint32_t target_id)
+static void afpacket_remove(Source *source, uint32_t target_id, SourceTargetStats *ret_stats)
 {
     AfPacket *self = afpacket(source);
     Target *target = g_hash_table_lookup(self->targets, GUINT_TO_POINTER(target_id));
+    if (ret_stats)
+        *ret_stats = (SourceTargetStats){0};
     if (!target)
         return;
     target_finish(target, &self->context);
+    if (ret_stats)
+        *ret_stats = target->stats;
     if (is_growing(target))
         self->growing--;
     g_hash_table_remove(self->targets, GUINT_TO_POINTER(target_id));

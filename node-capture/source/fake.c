@@ -36,6 +36,7 @@ typedef struct Fake {
     GAsyncQueue *events;
     GMutex lock;         /* for what follows */
     GHashTable *targets; /* id -> SourceTargetStats */
+    GHashTable *kept;    /* id -> Batch: for remove() */
     uint32_t snap_length;
     int add_error;
     const char *add_message;
@@ -114,6 +115,19 @@ void source_fake_ended(Source *source, uint32_t target_id, int error, const char
                           .text = g_strdup(message)});
 }
 
+static void batch_release(void *batch)
+{
+    batch_unref(batch);
+}
+
+void source_fake_packets_at_remove(Source *source, uint32_t target_id, Batch *batch)
+{
+    Fake *self = fake(source);
+    g_mutex_lock(&self->lock);
+    g_hash_table_replace(self->kept, GUINT_TO_POINTER(target_id), batch);
+    g_mutex_unlock(&self->lock);
+}
+
 void source_fake_fail_add(Source *source, int error, const char *message)
 {
     Fake *self = fake(source);
@@ -168,14 +182,6 @@ static int fake_add(Source *source, const CaptureTarget *target, const char **re
     return error;
 }
 
-static void fake_remove(Source *source, uint32_t target_id)
-{
-    Fake *self = fake(source);
-    g_mutex_lock(&self->lock);
-    g_hash_table_remove(self->targets, GUINT_TO_POINTER(target_id));
-    g_mutex_unlock(&self->lock);
-}
-
 static int fake_set_snap_length(Source *source, uint32_t bytes)
 {
     Fake *self = fake(source);
@@ -196,6 +202,42 @@ static void count(Fake *self, const Event *event)
     }
     if (stats && event->kind == EVENT_LOST)
         stats->lost += event->packets;
+    g_mutex_unlock(&self->lock);
+}
+
+static void fake_stats(const Source *source, uint32_t target_id, SourceTargetStats *ret)
+{
+    Fake *self = fake(source);
+    g_mutex_lock(&self->lock);
+    const SourceTargetStats *stats =
+        g_hash_table_lookup(self->targets, GUINT_TO_POINTER(target_id));
+    *ret = stats ? *stats : (SourceTargetStats){0};
+    g_mutex_unlock(&self->lock);
+}
+
+static Batch *take_kept(Fake *self, uint32_t target_id)
+{
+    void *batch = NULL;
+    g_mutex_lock(&self->lock);
+    if (g_hash_table_contains(self->targets, GUINT_TO_POINTER(target_id)))
+        g_hash_table_steal_extended(self->kept, GUINT_TO_POINTER(target_id), NULL, &batch);
+    g_mutex_unlock(&self->lock);
+    return batch;
+}
+
+static void fake_remove(Source *source, uint32_t target_id, SourceTargetStats *ret_stats)
+{
+    Fake *self = fake(source);
+    Batch *batch = take_kept(self, target_id);
+    if (batch) {
+        count(self, &(Event){.kind = EVENT_PACKETS, .target_id = target_id, .batch = batch});
+        self->callbacks.packets(target_id, batch, self->userdata);
+        batch_unref(batch);
+    }
+    if (ret_stats)
+        fake_stats(source, target_id, ret_stats);
+    g_mutex_lock(&self->lock);
+    g_hash_table_remove(self->targets, GUINT_TO_POINTER(target_id));
     g_mutex_unlock(&self->lock);
 }
 
@@ -256,16 +298,6 @@ static void fake_wake(Source *source)
     push(source, &(Event){.kind = EVENT_WAKE});
 }
 
-static void fake_stats(const Source *source, uint32_t target_id, SourceTargetStats *ret)
-{
-    Fake *self = fake(source);
-    g_mutex_lock(&self->lock);
-    const SourceTargetStats *stats =
-        g_hash_table_lookup(self->targets, GUINT_TO_POINTER(target_id));
-    *ret = stats ? *stats : (SourceTargetStats){0};
-    g_mutex_unlock(&self->lock);
-}
-
 static uint64_t fake_ring_bytes(const Source *source)
 {
     return 0;
@@ -278,6 +310,7 @@ static void fake_free(Source *source)
         return;
     g_async_queue_unref(self->events);
     g_hash_table_unref(self->targets);
+    g_hash_table_unref(self->kept);
     g_mutex_clear(&self->lock);
     g_free(self);
 }
@@ -302,6 +335,7 @@ Source *source_fake_new(const SourceCallbacks *callbacks, void *userdata)
     self->userdata = userdata;
     self->events = g_async_queue_new_full(event_free);
     self->targets = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    self->kept = g_hash_table_new_full(NULL, NULL, NULL, batch_release);
     g_mutex_init(&self->lock);
     return &self->source;
 }

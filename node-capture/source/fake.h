@@ -16,6 +16,9 @@ void source_fake_lost(Source *source, uint32_t target_id, uint64_t packets, uint
 void source_fake_watermark(Source *source, uint64_t unix_ns);
 void source_fake_ended(Source *source, uint32_t target_id, int error, const char *message);
 
+/* Kept back until remove(), which hands it out. Takes the caller's reference. */
+void source_fake_packets_at_remove(Source *source, uint32_t target_id, Batch *batch);
+
 /* From now on add() fails so (message static); 0: it succeeds again. */
 void source_fake_fail_add(Source *source, int error, const char *message);
 

@@ -19,7 +19,7 @@ typedef struct FakeEvent {
     FakeKind kind;
     Entity *entity;
     int netns_fd;
-    uint64_t deleted_ns;
+    uint64_t deleted_ns, since_ns;
     char *subject, *text;
 } FakeEvent;
 
@@ -62,7 +62,7 @@ static void fake_tell(const FakeTargets *fake, const FakeEvent *event)
     switch (event->kind) {
     case FAKE_POD:
         tell->identity(event->entity, 0, fake->userdata);
-        tell->appeared(event->entity, event->netns_fd, fake->userdata);
+        tell->appeared(event->entity, event->netns_fd, event->since_ns, fake->userdata);
         break;
     case FAKE_FAILED:
         tell->identity(event->entity, 0, fake->userdata);
@@ -124,7 +124,18 @@ void targets_fake_pod(Targets *targets, const Entity *pod, int netns_fd)
 {
     int fd = netns_fd >= 0 ? fcntl(netns_fd, F_DUPFD_CLOEXEC, 0)
                            : open("/dev/null", O_RDONLY | O_CLOEXEC);
-    fake_push(targets, (FakeEvent){.kind = FAKE_POD, .entity = entity_ref(pod), .netns_fd = fd});
+    fake_push(targets, (FakeEvent){.kind = FAKE_POD,
+                                   .entity = entity_ref(pod),
+                                   .netns_fd = fd,
+                                   .since_ns = TARGETS_AT_ONCE});
+}
+
+void targets_fake_late_pod(Targets *targets, const Entity *pod, uint64_t since_ns)
+{
+    fake_push(targets, (FakeEvent){.kind = FAKE_POD,
+                                   .entity = entity_ref(pod),
+                                   .netns_fd = open("/dev/null", O_RDONLY | O_CLOEXEC),
+                                   .since_ns = since_ns});
 }
 
 void targets_fake_failed(Targets *targets, const Entity *pod, const char *reason)

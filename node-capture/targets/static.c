@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/clock.h"
 #include "k8s-enrich/inventory-file.h"
+#include "node-capture/targets/inventory-reader.h"
 #include "node-capture/targets/netns-file.h"
 
 #define WATCH_EVENTS                                                                         \
@@ -23,17 +23,15 @@
      IN_MOVE_SELF)
 #define FILE_EVENTS (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
 
-/* An entity as it was told, with what the file said of it. */
-typedef struct Known {
-    Entity *entity;
-    GBytes *form; /* packed, without times: equal if nothing changed */
-    bool seen;    /* in the file that is being applied */
-} Known;
+/* So many changes are told by one dispatch: the thread that calls it also captures. */
+#define SLICE 200u
 
 typedef struct StaticPod {
     Entity *entity;
-    NetnsFile netns; /* path NULL: the pod has none */
-    char *reason;    /* told by failed(); NULL: captured */
+    NetnsFile netns;   /* path NULL: the pod has none */
+    char *reason;      /* told by failed(); NULL: captured */
+    uint64_t since_ns; /* when it began, if that can be known; 0: it cannot */
+    bool looked;       /* at its namespace: if that comes later, it is noticed at once */
 } StaticPod;
 
 typedef struct StaticTargets {
@@ -42,22 +40,15 @@ typedef struct StaticTargets {
     void *userdata;
     char *path, *directory, *name, *node_name;
     int epoll_fd, inotify_fd, mounts_fd, start_fd;
-    int directory_watch;    /* of the inventory; -1: the directory is not there */
-    GHashTable *watches;    /* set of watch descriptors */
-    GHashTable *known;      /* &entity->key -> Known */
-    GHashTable *pods;       /* uid -> StaticPod: those of this node */
-    InventoryFile *pending; /* read and to be applied at the next dispatch */
+    int directory_watch; /* of the inventory; -1: the directory is not there */
+    GHashTable *watches; /* set of watch descriptors */
+    GHashTable *pods;    /* uid -> StaticPod: those of this node */
+    InventoryReader *reader;
+    InventoryChanges *applying; /* or NULL */
+    guint applied;              /* of these */
     bool synced;
     bool problem; /* told of the file */
 } StaticTargets;
-
-static void known_free(void *data)
-{
-    Known *known = data;
-    entity_unref(known->entity);
-    g_bytes_unref(known->form);
-    g_free(known);
-}
 
 static void static_pod_free(void *data)
 {
@@ -170,8 +161,10 @@ static void pod_check(StaticTargets *targets, StaticPod *pod)
     }
     if (change == NETNS_APPEARED || change == NETNS_REPLACED) {
         g_clear_pointer(&pod->reason, g_free);
-        targets->callbacks->appeared(pod->entity, pod->netns.fd, targets->userdata);
+        uint64_t since_ns = pod->looked ? TARGETS_AT_ONCE : pod->since_ns;
+        targets->callbacks->appeared(pod->entity, pod->netns.fd, since_ns, targets->userdata);
     }
+    pod->looked = true;
     if (reason) {
         pod_failed(targets, pod, reason);
     }
@@ -196,7 +189,8 @@ static void pod_gone(StaticTargets *targets, const char *uid)
 }
 
 /* The namespace itself is looked at by check_pods(). */
-static void pod_update(StaticTargets *targets, const Entity *entity, const char *path)
+static void pod_update(StaticTargets *targets, const Entity *entity, const char *path,
+                       uint64_t since_ns)
 {
     StaticPod *pod = g_hash_table_lookup(targets->pods, entity->uid);
     if (pod && g_strcmp0(pod->netns.path, path) != 0) {
@@ -207,6 +201,7 @@ static void pod_update(StaticTargets *targets, const Entity *entity, const char 
         pod = g_new0(StaticPod, 1);
         netns_file_init(&pod->netns, g_strdup(path));
         pod->entity = entity_ref(entity);
+        pod->since_ns = since_ns;
         g_hash_table_insert(targets->pods, g_strdup(entity->uid), pod);
     } else if (pod->entity != entity) {
         entity_unref(pod->entity);
@@ -216,72 +211,6 @@ static void pod_update(StaticTargets *targets, const Entity *entity, const char 
 
 /* ---- The file --------------------------------------------------------------------------------*/
 
-static GBytes *entity_form(const Entity *entity)
-{
-    Remora__V1__Entity *proto = entity_to_proto(entity);
-    proto->from_unix_ns = 0;
-    proto->to_unix_ns = 0;
-    size_t length = remora__v1__entity__get_packed_size(proto);
-    uint8_t *packed = g_malloc(length);
-    remora__v1__entity__pack(proto, packed);
-    entity_proto_free(proto);
-    return g_bytes_new_take(packed, length);
-}
-
-/* The same entity, valid from another time on. */
-static Entity *entity_from_time(const Entity *entity, uint64_t from_ns)
-{
-    const char *error;
-    Remora__V1__Entity *proto = entity_to_proto(entity);
-    proto->from_unix_ns = from_ns;
-    Entity *copy = entity_from_proto(proto, &error);
-    entity_proto_free(proto);
-    return copy ? copy : entity_ref(entity);
-}
-
-/* A change found at `now_ns` holds from then on; so does an entity that is new and does not say
- * since when it exists. */
-static const Entity *apply_entity(StaticTargets *targets, const Entity *entity, uint64_t now_ns)
-{
-    Known *known = g_hash_table_lookup(targets->known, &entity->key);
-    GBytes *form = entity_form(entity);
-    if (known && g_bytes_equal(known->form, form)) {
-        g_bytes_unref(form);
-        known->seen = true;
-        return known->entity;
-    }
-    bool from_now = known || (targets->synced && entity->from_ns == 0);
-    Known *changed = g_new0(Known, 1);
-    changed->entity = from_now ? entity_from_time(entity, now_ns) : entity_ref(entity);
-    changed->form = form;
-    changed->seen = true;
-    g_hash_table_replace(targets->known, &changed->entity->key, changed);
-    targets->callbacks->identity(changed->entity, 0, targets->userdata);
-    return changed->entity;
-}
-
-/* No node tells of all pods: only of its own, but of everything else. */
-static bool entity_is_ours(const StaticTargets *targets, const Entity *entity)
-{
-    return entity->kind != ENTITY_POD || strcmp(entity->node, targets->node_name) == 0;
-}
-
-static void forget_unseen(StaticTargets *targets, uint64_t now_ns)
-{
-    GHashTableIter iter;
-    Known *known;
-    g_hash_table_iter_init(&iter, targets->known);
-    while (g_hash_table_iter_next(&iter, NULL, (void **)&known)) {
-        if (!known->seen) {
-            if (known->entity->kind == ENTITY_POD) {
-                pod_gone(targets, known->entity->uid);
-            }
-            targets->callbacks->identity(known->entity, now_ns, targets->userdata);
-            g_hash_table_iter_remove(&iter);
-        }
-    }
-}
-
 static void tell_problem(StaticTargets *targets, const char *message)
 {
     if (message || targets->problem) {
@@ -290,68 +219,55 @@ static void tell_problem(StaticTargets *targets, const char *message)
     targets->problem = message != NULL;
 }
 
-static void tell_warnings(StaticTargets *targets, const InventoryFile *file)
+static void tell_outcome(StaticTargets *targets, const InventoryChanges *changes)
 {
-    if (file->warnings->len > 0) {
-        g_autofree char *message =
-            g_strdup_printf("%u objects were left out, the first because: %s", file->warnings->len,
-                            (const char *)g_ptr_array_index(file->warnings, 0));
-        tell_problem(targets, message);
+    g_autofree char *message = NULL;
+    if (changes->error) {
+        message =
+            g_strdup_printf("%s; what the last good version said stays in force", changes->error);
+    } else if (changes->warning) {
+        message = g_strdup(changes->warning);
     } else if (g_hash_table_size(targets->pods) == 0) {
-        g_autofree char *message = g_strdup_printf(
-            "has no pod with spec.nodeName \"%s\"; check --node-name", targets->node_name);
-        tell_problem(targets, message);
-    } else {
-        tell_problem(targets, NULL);
+        message = g_strdup_printf("has no pod with spec.nodeName \"%s\"; check --node-name",
+                                  targets->node_name);
+    }
+    tell_problem(targets, message);
+}
+
+static void apply_change(StaticTargets *targets, const InventoryChange *change)
+{
+    const Entity *entity = change->entity;
+    if (change->deleted_ns != 0 && entity->kind == ENTITY_POD) {
+        pod_gone(targets, entity->uid);
+    }
+    if (!change->same) {
+        targets->callbacks->identity(entity, change->deleted_ns, targets->userdata);
+    }
+    if (change->deleted_ns == 0 && entity->kind == ENTITY_POD) {
+        pod_update(targets, entity, change->netns, change->since_ns);
     }
 }
 
-static void apply_file(StaticTargets *targets, const InventoryFile *file)
+/* Applies a slice of what was read. Returns false if there was nothing to apply. */
+static bool apply_slice(StaticTargets *targets)
 {
-    uint64_t now_ns = clock_unix_ns();
-    GHashTableIter iter;
-    Known *known;
-    g_hash_table_iter_init(&iter, targets->known);
-    while (g_hash_table_iter_next(&iter, NULL, (void **)&known)) {
-        known->seen = false;
+    if (!targets->applying) {
+        targets->applying = inventory_reader_take(targets->reader);
+        targets->applied = 0;
     }
-    for (guint i = 0; i < file->entities->len; i++) {
-        const Entity *entity = g_ptr_array_index(file->entities, i);
-        if (entity_is_ours(targets, entity)) {
-            const Entity *told = apply_entity(targets, entity, now_ns);
-            if (told->kind == ENTITY_POD) {
-                pod_update(targets, told, g_hash_table_lookup(file->netns, told->uid));
-            }
-        }
+    if (!targets->applying) {
+        return false;
     }
-    forget_unseen(targets, now_ns);
-    tell_warnings(targets, file);
-}
-
-/* Opening a pipe would wait for a writer, and with it every capture. */
-static InventoryFile *read_inventory(const char *path, GError **error)
-{
-    struct stat status;
-    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
-        g_set_error(error, INVENTORY_ERROR, INVENTORY_ERROR_READ,
-                    "%s: is a pipe or device, expected a file, which can be followed", path);
-        return NULL;
+    const GArray *changes = targets->applying->changes;
+    guint end = MIN(changes->len, targets->applied + SLICE);
+    for (; targets->applied < end; targets->applied++) {
+        apply_change(targets, &g_array_index(changes, InventoryChange, targets->applied));
     }
-    return inventory_file_read(path, error);
-}
-
-static void reload(StaticTargets *targets)
-{
-    g_autoptr(GError) error = NULL;
-    InventoryFile *file = read_inventory(targets->path, &error);
-    if (!file) {
-        g_autofree char *message =
-            g_strdup_printf("%s; what the last good version said stays in force", error->message);
-        tell_problem(targets, message);
-        return;
+    if (end == changes->len) {
+        tell_outcome(targets, targets->applying);
+        targets->applying = inventory_changes_free(targets->applying);
     }
-    inventory_file_free(targets->pending);
-    targets->pending = file;
+    return true;
 }
 
 /* ---- The backend -----------------------------------------------------------------------------*/
@@ -371,19 +287,18 @@ static void static_dispatch(Targets *base)
     eventfd_read(targets->start_fd, &count);
 
     if (read_events(targets)) {
-        reload(targets);
+        inventory_reader_request(targets->reader);
     }
-    if (targets->pending) {
-        apply_file(targets, targets->pending);
-        targets->pending = inventory_file_free(targets->pending);
-    }
-    if (refresh_watches(targets)) {
-        /* Another directory may hold another file; it is read at the next dispatch. */
-        reload(targets);
+    if (apply_slice(targets)) {
+        /* There may be more, of this reading or of another. */
         eventfd_write(targets->start_fd, 1);
     }
+    if (refresh_watches(targets)) {
+        /* Another directory may hold another file. */
+        inventory_reader_request(targets->reader);
+    }
     check_pods(targets);
-    if (!targets->synced) {
+    if (!targets->synced && !targets->applying) {
         targets->synced = true;
         targets->callbacks->synced(targets->userdata);
     }
@@ -399,14 +314,14 @@ static void close_fd(int fd)
 static void static_free(Targets *base)
 {
     StaticTargets *targets = (StaticTargets *)base;
+    inventory_reader_free(targets->reader); /* it writes to start_fd */
+    inventory_changes_free(targets->applying);
     close_fd(targets->epoll_fd);
     close_fd(targets->inotify_fd);
     close_fd(targets->mounts_fd);
     close_fd(targets->start_fd);
     g_hash_table_unref(targets->watches);
     g_hash_table_unref(targets->pods);
-    g_hash_table_unref(targets->known);
-    inventory_file_free(targets->pending);
     g_free(targets->path);
     g_free(targets->directory);
     g_free(targets->name);
@@ -451,7 +366,6 @@ Targets *targets_static_new(const char *path, const char *node_name,
     targets->name = g_path_get_basename(path);
     targets->node_name = g_strdup(node_name);
     targets->watches = g_hash_table_new(NULL, NULL);
-    targets->known = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, known_free);
     targets->pods = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, static_pod_free);
     if (!open_fds(targets, error)) {
         static_free(&targets->targets);
@@ -459,8 +373,8 @@ Targets *targets_static_new(const char *path, const char *node_name,
     }
     /* Watched before it is read: a change in between is not missed. */
     targets->directory_watch = watch_directory(targets, targets->directory, targets->watches);
-    targets->pending = read_inventory(path, error);
-    if (!targets->pending) {
+    targets->reader = inventory_reader_new(path, node_name, targets->start_fd, error);
+    if (!targets->reader) {
         static_free(&targets->targets);
         return NULL;
     }

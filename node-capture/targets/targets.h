@@ -13,10 +13,14 @@
 
 #include "k8s-enrich/inventory.h"
 
+#define TARGETS_AT_ONCE UINT64_MAX
+
 typedef struct TargetsCallbacks {
     /* A pod of this node with an open namespace. netns_fd is borrowed. The pod's identity() has
-     * come before. */
-    void (*appeared)(const Entity *pod, int netns_fd, void *userdata);
+     * come before. `since_ns`: its packets may have passed unseen from then on, because the
+     * namespace was there before we knew of the pod; 0: nobody knows since when; TARGETS_AT_ONCE:
+     * it was noticed as it came into being. */
+    void (*appeared)(const Entity *pod, int netns_fd, uint64_t since_ns, void *userdata);
     void (*vanished)(const char *pod_uid, void *userdata);
     /* A pod that cannot be captured now, and why; again when the reason changes; appeared() takes
      * it back. */

@@ -58,6 +58,9 @@ static void take_loss(Reader *reader, const Remora__V1__Loss *loss)
         g_assert_true(loss->unknown);
         g_assert_cmpstr(loss->detail, !=, "");
         state->starts_lost++;
+        g_strlcpy(state->start_text, loss->detail, sizeof(state->start_text));
+        state->start_from_ns = loss->from_unix_ns;
+        state->start_to_ns = loss->to_unix_ns;
     }
 }
 

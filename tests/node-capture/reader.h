@@ -18,6 +18,8 @@ typedef struct ReaderState {
     uint32_t captured_max; /* longest packet */
     uint64_t watermark_ns;
     bool synced, ended, end_retry, closed;
+    char start_text[128]; /* of the last loss at the start of a capture */
+    uint64_t start_from_ns, start_to_ns;
     int status;
     char text[512];
 } ReaderState;

@@ -9,6 +9,7 @@
 
 #include <glib/gstdio.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "helpers.h"
 #include "node-capture/source/fake.h"
@@ -140,6 +141,20 @@ static uint64_t counter(const Fixture *fixture, const char *name)
         }
     }
     g_error("there is no counter %s", name);
+}
+
+static Remora__V1__ListTargetsResponse *list_targets(const Fixture *fixture)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree uint8_t *bytes = NULL;
+    size_t length;
+    rpc_channel_call(fixture->channel, REMORA_METHOD_LIST_TARGETS, "", 0, 10000000000u, &bytes,
+                     &length, &error);
+    g_assert_no_error(error);
+    Remora__V1__ListTargetsResponse *list =
+        remora__v1__list_targets_response__unpack(NULL, length, bytes);
+    g_assert_nonnull(list);
+    return list;
 }
 
 /* Every packet that streams were to get is in exactly one of the counters. */
@@ -312,6 +327,97 @@ static void test_cannot_open(Fixture *fixture, const void *data)
     reader_free(reader);
 }
 
+/* What the source hands out as a pod is closed is in the pod's counters. */
+static void test_last_packets(Fixture *fixture, const void *data)
+{
+    Reader *reader = open_with(fixture, "", 0, true);
+    reader_wait(reader, reader_synced, 0);
+    give_interface(fixture);
+    give_packets(fixture, 1, 0);
+    reader_wait(reader, reader_has_watermark, time_of(fixture->sent));
+    source_fake_packets_at_remove(fixture->source, TARGET,
+                                  test_batch(0, time_of(BATCH), BATCH, BATCH, 1400, 0));
+    reader_free(reader);
+    while (source_fake_targets(fixture->source) > 0) {
+    }
+    g_assert_cmpuint(counter(fixture, "packets_captured_total"), ==, 2 * BATCH);
+    Remora__V1__ListTargetsResponse *list = list_targets(fixture);
+    g_assert_cmpuint(list->n_targets, ==, 1);
+    g_assert_cmpuint(list->targets[0]->packets, ==, 2 * BATCH);
+    g_assert_cmpuint(list->targets[0]->bytes, ==, 2 * BATCH * 1400);
+    remora__v1__list_targets_response__free_unpacked(list, NULL);
+}
+
+/* Streams that were open before a pod failed hear of it like those that are opened later. */
+static void test_fails_later(Fixture *fixture, const void *data)
+{
+    Entity *pod = test_pod("shop", "broken", NULL);
+    Reader *readers[2] = {open_with(fixture, "", 0, true), open_with(fixture, "", 0, true)};
+    for (size_t i = 0; i < 2; i++) {
+        reader_wait(readers[i], reader_synced, 0);
+    }
+    targets_fake_failed(fixture->targets, pod, "no namespace");
+    node_targets_ready(fixture->node);
+    for (size_t i = 0; i < 2; i++) {
+        ReaderState state = reader_wait(readers[i], reader_has_lost_starts, 1);
+        g_assert_cmpstr(state.start_text, ==, "shop/broken: no namespace");
+    }
+    Reader *later = open_with(fixture, "", 0, true);
+    reader_wait(later, reader_has_lost_starts, 1);
+    reader_free(later);
+
+    /* The namespace of a pod that was captured goes, and it cannot be opened again. */
+    source_fake_fail_add(fixture->source, -EPERM, "opening");
+    source_fake_ended(fixture->source, TARGET, 0, "gone");
+    for (size_t i = 0; i < 2; i++) {
+        ReaderState state = reader_wait(readers[i], reader_has_lost_starts, 2);
+        g_assert_true(g_str_has_prefix(state.start_text, "shop/cart: "));
+        reader_free(readers[i]);
+    }
+    entity_unref(pod);
+}
+
+/* A pod that was there before it was noticed; then one that was noticed at once. */
+static void test_noticed_late(Fixture *fixture, const void *data)
+{
+    Reader *reader = open_with(fixture, "", 0, true);
+    reader_wait(reader, reader_synced, 0);
+    while (source_fake_targets(fixture->source) < 1) {
+    }
+    uint64_t open_ns = clock_unix_ns(); /* the stream is open by now, and not for long */
+    Entity *late = test_pod("shop", "late", NULL);
+    targets_fake_late_pod(fixture->targets, late, open_ns + 1);
+    node_targets_ready(fixture->node);
+    ReaderState state = reader_wait(reader, reader_has_lost_starts, 1);
+    g_assert_cmpstr(state.start_text, ==, "shop/late: was noticed late");
+    g_assert_cmpuint(state.start_from_ns, ==, open_ns + 1);
+    g_assert_cmpuint(state.start_to_ns, >, open_ns + 1);
+    g_assert_cmpuint(state.start_to_ns, <=, clock_unix_ns());
+
+    /* Nothing is told of the time before the stream. */
+    Entity *old = test_pod("shop", "old", NULL);
+    targets_fake_late_pod(fixture->targets, old, 0);
+    node_targets_ready(fixture->node);
+    state = reader_wait(reader, reader_has_lost_starts, 2);
+    g_assert_cmpuint(state.start_from_ns, <=, open_ns);
+    g_assert_cmpuint(state.start_from_ns, >, open_ns - 20000000000u);
+
+    Entity *fresh = test_pod("shop", "fresh", NULL);
+    targets_fake_failed(fixture->targets, fresh, "no namespace yet"); /* not for long */
+    targets_fake_pod(fixture->targets, fresh, -1);
+    node_targets_ready(fixture->node);
+    while (source_fake_targets(fixture->source) < 4) {
+    }
+    counter(fixture, "targets_opened_total"); /* that dispatch is over */
+    source_fake_watermark(fixture->source, TEST_NS);
+    state = reader_wait(reader, reader_has_watermark, TEST_NS);
+    g_assert_cmpuint(state.starts_lost, ==, 2);
+    reader_free(reader);
+    entity_unref(late);
+    entity_unref(old);
+    entity_unref(fresh);
+}
+
 static void test_list_targets(Fixture *fixture, const void *data)
 {
     Entity *excluded = test_pod("dev", "other", NULL);
@@ -321,15 +427,7 @@ static void test_list_targets(Fixture *fixture, const void *data)
     node_targets_ready(fixture->node);
     while (counter(fixture, "identity_events_total") < 3) {
     }
-    g_autoptr(GError) error = NULL;
-    g_autofree uint8_t *bytes = NULL;
-    size_t length;
-    rpc_channel_call(fixture->channel, REMORA_METHOD_LIST_TARGETS, "", 0, 10000000000u, &bytes,
-                     &length, &error);
-    g_assert_no_error(error);
-    Remora__V1__ListTargetsResponse *list =
-        remora__v1__list_targets_response__unpack(NULL, length, bytes);
-    g_assert_nonnull(list);
+    Remora__V1__ListTargetsResponse *list = list_targets(fixture);
     g_assert_cmpuint(list->n_targets, ==, 3);
     for (size_t i = 0; i < 3; i++) {
         const Remora__V1__Target *target = list->targets[i];
@@ -513,6 +611,9 @@ int main(int argc, char **argv)
     TEST("/service/two-filters", test_two_filters);
     TEST("/service/open-while-wanted", test_open_while_wanted);
     TEST("/service/cannot-open", test_cannot_open);
+    TEST("/service/last-packets", test_last_packets);
+    TEST("/service/fails-later", test_fails_later);
+    TEST("/service/noticed-late", test_noticed_late);
     TEST("/service/list-targets", test_list_targets);
     TEST("/service/bad-requests", test_bad_requests);
     TEST("/service/costly-request", test_costly_request);

@@ -24,13 +24,16 @@ typedef struct Fixture {
     ino_t inode;   /* of the namespace that appeared last */
 } Fixture;
 
-static void on_appeared(const Entity *pod, int netns_fd, void *userdata)
+static void on_appeared(const Entity *pod, int netns_fd, uint64_t since_ns, void *userdata)
 {
     Fixture *fixture = userdata;
     struct stat status;
     g_assert_cmpint(fstat(netns_fd, &status), ==, 0);
     fixture->inode = status.st_ino;
-    g_string_append_printf(fixture->told, "appeared:%s ", pod->name);
+    g_string_append_printf(fixture->told, "appeared:%s%s ", pod->name,
+                           since_ns == TARGETS_AT_ONCE ? ""
+                           : since_ns == 0             ? ":late"
+                                                       : ":since");
 }
 
 static void on_vanished(const char *uid, void *userdata)
@@ -202,6 +205,35 @@ static void test_file(Fixture *fixture, const void *data)
     expect(fixture, "identity:a well failed:a ");
 }
 
+/* The thread that dispatches also captures: it is given back between slices, and all is told before
+ * synced. */
+static void test_slices(Fixture *fixture, const void *data)
+{
+    enum { PODS = 1000 };
+    g_autoptr(GString) items = g_string_new(NULL);
+    for (int i = 0; i < PODS; i++) {
+        g_autofree char *name = g_strdup_printf("p%d", i);
+        g_autofree char *pod = pod_json(name, "1", NULL);
+        g_string_append_printf(items, "%s%s", i ? "," : "", pod);
+    }
+    write_items(fixture, false, items->str);
+    start(fixture);
+    unsigned dispatches = 0;
+    for (; !strstr(fixture->told->str, "synced "); dispatches++) {
+        struct pollfd fd = {.fd = fixture->targets->ops->fd(fixture->targets), .events = POLLIN};
+        g_assert_cmpint(poll(&fd, 1, WAIT_MS), ==, 1);
+        fixture->targets->ops->dispatch(fixture->targets);
+    }
+    g_assert_cmpuint(dispatches, >, 1);
+    g_assert_true(g_str_has_suffix(fixture->told->str, "synced "));
+    for (int i = 0; i < PODS; i++) {
+        g_autofree char *once = g_strdup_printf("identity:p%d ", i);
+        const char *found = strstr(fixture->told->str, once);
+        g_assert_nonnull(found);
+        g_assert_null(strstr(found + 1, once));
+    }
+}
+
 /* Pods of other nodes are none of ours, and a file without a pod of this node is worth a word. */
 static void test_other_node(Fixture *fixture, const void *data)
 {
@@ -275,8 +307,9 @@ static void test_netns(Fixture *fixture, const void *data)
 
     write_items(fixture, false, other); /* the annotation is gone */
     expect(fixture, "vanished:a failed:a ");
+    /* The namespace was there, and nobody looked. */
     write_items(fixture, false, a);
-    expect(fixture, "vanished:a appeared:a ");
+    expect(fixture, "vanished:a appeared:a:late ");
     remove_netns(path);
 }
 
@@ -311,6 +344,7 @@ int main(int argc, char **argv)
     TEST("/static/missing", test_missing);
     TEST("/static/pipe", test_pipe);
     TEST("/static/file", test_file);
+    TEST("/static/slices", test_slices);
     TEST("/static/other-node", test_other_node);
     TEST("/static/netns", test_netns);
     TEST("/static/not-a-netns", test_not_a_netns);

@@ -119,8 +119,12 @@ static void test_cannot_grow(Fixture *fixture, gconstpointer budget)
 static void test_removed_with_packets(Fixture *fixture, gconstpointer budget)
 {
     sender_send(&fixture->sender, 100);
-    fixture->log.source->ops->remove(fixture->log.source, TARGET);
-    g_assert_cmpuint(capture_log_count(&fixture->log) + fixture->log.lost, ==, 100);
+    SourceTargetStats stats;
+    fixture->log.source->ops->remove(fixture->log.source, TARGET, &stats);
+    g_assert_cmpuint(stats.packets + stats.lost, ==, 100);
+    g_assert_cmpuint(stats.packets, ==, capture_log_count(&fixture->log));
+    g_assert_cmpuint(stats.lost, ==, fixture->log.lost);
+    g_assert_cmpuint(stats.ring_bytes, ==, 0);
     sender_send(&fixture->sender, 100);
     capture_log_settle(&fixture->log);
     g_assert_cmpuint(capture_log_count(&fixture->log) + fixture->log.lost, ==, 100);

@@ -127,8 +127,8 @@ static void test_leaves_nothing(void)
         sender_send(&sender, 300);
         capture_log_settle(&log);
         if (i % 2) {
-            log.source->ops->remove(log.source, 1);
-            log.source->ops->remove(log.source, 1); /* not there: nothing happens */
+            log.source->ops->remove(log.source, 1, NULL);
+            log.source->ops->remove(log.source, 1, NULL); /* not there: nothing happens */
         }
         g_assert_cmpuint(own_namespace(), ==, namespace);
         close(pod);

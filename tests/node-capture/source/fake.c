@@ -98,13 +98,25 @@ static void test_add(void)
     g_assert_true(source_fake_has_target(source, 5));
     g_assert_cmpint(source->ops->add(source, &target, &message), ==, -EEXIST);
     g_assert_cmpuint(source_fake_targets(source), ==, 1);
-    source->ops->remove(source, 5);
+    Batch *last = batch_new(64);
+    PcapngBuilder builder;
+    pcapng_builder_init(&builder, last->data, last->capacity);
+    pcapng_build_packet(&builder, 2, 7, "bye", 3, 3);
+    g_assert_cmpint(pcapng_build_end(&builder), >, 0);
+    last->length = builder.length;
+    last->count = 1;
+    last->bytes = 3;
+    source_fake_packets_at_remove(source, 5, last);
+    SourceTargetStats stats;
+    source->ops->remove(source, 5, &stats);
+    g_assert_cmpuint(stats.packets, ==, 1);
     g_assert_cmpuint(source_fake_targets(source), ==, 0);
     g_assert_cmpint(source->ops->set_snap_length(source, 96), ==, 0);
     g_assert_cmpuint(source_fake_snap_length(source), ==, 96);
+    g_assert_cmpuint(stats.bytes, ==, 3);
     source_fake_watermark(source, 1); /* not told: the source is freed with it */
     source->ops->free(source);
-    g_assert_cmpstr(told->str, ==, "");
+    g_assert_cmpstr(told->str, ==, "packet of 5 on 2 at 7 3/3: bye\n");
 }
 
 static void *push_and_wake(void *data)
