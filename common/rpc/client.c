@@ -50,7 +50,7 @@ grpc_completion_queue *rpc_client_queue(RpcClient *client)
 
 static grpc_channel *core_new(const char *target)
 {
-    grpc_arg args[RPC_COMMON_ARGS_MAX + 8];
+    grpc_arg args[RPC_COMMON_ARGS_MAX + 9];
     size_t n = rpc_common_args(args);
     /* Retrying is the caller's; gRPC would also keep a copy of what was sent. */
     args[n++] = rpc_arg(GRPC_ARG_ENABLE_RETRIES, 0);
@@ -63,10 +63,18 @@ static grpc_channel *core_new(const char *target)
     /* Despite its name, the time a connection may take to be made. */
     args[n++] = rpc_arg(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
     args[n++] = rpc_arg(GRPC_ARG_DNS_ARES_QUERY_TIMEOUT_MS, 5000);
+    /* The window that the probe finds is what a peer may have us hold while we do not read. One
+     * that delays its answers to make it large comes up to here, and then loses its streams. */
+    grpc_resource_quota *quota = grpc_resource_quota_create("remora");
+    grpc_resource_quota_resize(quota, RPC_CHANNEL_MEMORY);
+    args[n++] = (grpc_arg){.type = GRPC_ARG_POINTER,
+                           .key = (char *)GRPC_ARG_RESOURCE_QUOTA,
+                           .value.pointer = {quota, grpc_resource_quota_arg_vtable()}};
     grpc_channel_args channel_args = {n, args};
     grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
     grpc_channel *core = grpc_channel_create(target, credentials, &channel_args);
     grpc_channel_credentials_release(credentials);
+    grpc_resource_quota_unref(quota);
     return core;
 }
 

@@ -108,15 +108,14 @@ size_t rpc_common_args(grpc_arg *args)
     args[n++] = rpc_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
     args[n++] = rpc_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000);
 
-    /* For batches of 256 kB. The window is fixed, as a probed one may grow to any size: it is what
-     * a stream takes of a reader's memory while that holds back, and enough for 10 MB/s over a
-     * round trip of 100 ms. */
+    /* For batches of 256 kB. The connection's window only ever leaves 64 kB, a round trip's worth,
+     * through the probe of bandwidth and delay. */
     args[n++] = (grpc_arg){.type = GRPC_ARG_STRING,
                            .key = (char *)GRPC_ARG_OPTIMIZATION_TARGET,
                            .value.string = (char *)"throughput"};
     args[n++] = rpc_arg(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 1024 * 1024);
     args[n++] = rpc_arg(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1024 * 1024);
-    args[n++] = rpc_arg(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    args[n++] = rpc_arg(GRPC_ARG_HTTP2_BDP_PROBE, 1);
     args[n++] = rpc_arg(GRPC_ARG_ENABLE_CHANNELZ, 0);
     g_assert(n <= RPC_COMMON_ARGS_MAX);
     return n;

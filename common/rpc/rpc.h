@@ -107,6 +107,8 @@ RpcChannel *rpc_channel_free(RpcChannel *channel);
 int rpc_channel_call(RpcChannel *channel, const char *path, const void *request, size_t length,
                      uint64_t timeout_ns, uint8_t **ret, size_t *ret_length, GError **error);
 
+#define RPC_CHANNEL_MEMORY (32u * 1024u * 1024u) /* what a connection's received bytes take */
+
 typedef struct RpcStreamHandlers {
     /* Memory for the next message, which then goes there and nowhere else; message() follows at
      * once, in the same thread. NULL: the message stands in memory of the transport. */
@@ -126,7 +128,8 @@ typedef struct RpcStreamHandlers {
 RpcStream *rpc_stream_open(RpcChannel *channel, const char *path, const void *request,
                            size_t length, const RpcStreamHandlers *handlers, void *userdata);
 /* Asks for the next message; nothing if that was already asked for. From any thread. Holding back
- * is flow control: beyond about 1 MiB the peer cannot send. */
+ * is flow control: beyond what fits into a round trip (RPC_CHANNEL_MEMORY at most) the peer cannot
+ * send. */
 void rpc_stream_read(RpcStream *stream);
 /* From any thread, any number of times; closed(-ECANCELED) follows, or has come. */
 void rpc_stream_cancel(RpcStream *stream);

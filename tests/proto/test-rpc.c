@@ -138,12 +138,12 @@ static void test_empty_stream(Link *link, const void *userdata)
 
 static void test_back_pressure(Link *link, const void *userdata)
 {
-    enum { LENGTH = 256 * 1024, HELD = 100, WINDOW = 1024 * 1024 / LENGTH };
+    enum { LENGTH = 256 * 1024, HELD = 100, WINDOW = RPC_CHANNEL_MEMORY / LENGTH };
     const CountRequest request = {UINT32_MAX, LENGTH};
     Reader *reader = reader_open_held(link->channel, COUNT, &request, sizeof request, HELD);
     reader_wait_messages(reader, HELD);
     /* Each call is a round trip on the same connection, which could carry some messages. */
-    for (int i = 0; i < 500; i++)
+    for (int i = 0; i < 3000; i++)
         call_echo(link->channel, "tick");
     g_mutex_lock(&reader->lock);
     g_assert_cmpuint(reader->messages, ==, HELD);
