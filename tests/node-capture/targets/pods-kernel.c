@@ -196,6 +196,20 @@ static ino_t netns_of(pid_t pid)
     return status.st_ino;
 }
 
+/* Until it is where it was to go, and what it was to be, while nobody looks. */
+static void await_program(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/comm", (int)pid);
+    uint64_t deadline_ns = clock_monotonic_ns() + WAIT_NS;
+    bool there = false;
+    while (!there && clock_monotonic_ns() < deadline_ns) {
+        g_autofree char *name = NULL;
+        there = g_file_get_contents(path, &name, NULL, NULL) && strcmp(name, "sleep\n") == 0;
+        g_usleep(1000);
+    }
+    g_assert_true(there);
+}
+
 /* ---- Tests -----------------------------------------------------------------------------------*/
 
 static void live(bool without_events)
@@ -210,7 +224,7 @@ static void live(bool without_events)
     g_assert_cmpuint(pod->inode, ==, netns_of(pause));
     g_assert_false(pod->host_network);
 
-    netns_shell(pod->netns_fd, "ip link set lo up && ip link add eth0 type dummy && "
+    netns_shell(pod->netns_fd, "ip link set lo up && ip link add eth0 type veth && "
                                "ip addr add 10.9.8.7/24 dev eth0");
     EXPECT(&fixture, strstr(pod->addresses->str, " 10.9.8.7/24@eth0"));
     g_assert_nonnull(strstr(pod->addresses->str, " 127.0.0.1/8@lo"));
@@ -255,11 +269,7 @@ static void test_start(void)
 {
     Fixture fixture;
     pid_t pause = run(1, 1, NETNS_NEW, NULL);
-    ino_t ours = netns_of(getpid());
-    for (uint64_t end_ns = clock_monotonic_ns() + WAIT_NS;
-         netns_of(pause) == ours && clock_monotonic_ns() < end_ns;) {
-        g_usleep(1000);
-    }
+    await_program(pause);
     begin(&fixture, false);
     dispatch(&fixture, 0);
     g_assert_true(fixture.synced);
@@ -407,6 +417,7 @@ static void test_overflow(void)
         pod_maker_move(walker, i % 2 ? "/other/a" : "/other/b");
     }
     pid_t pause = run(1, 1, NETNS_NEW, NULL);
+    await_program(pause);
     Known *pod = known(&fixture, pod_uid(1));
     EXPECT(&fixture, pod->started == 1);
     PodWatchCounters counters;
