@@ -137,13 +137,13 @@ static _Noreturn void be_process(int go_fd, int netns, bool brief, volatile uint
     if (read(go_fd, &byte, 1) != 1) {
         _exit(1);
     }
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    *started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     if ((netns == NETNS_NEW && unshare(CLONE_NEWNET) < 0) ||
         (netns >= 0 && setns(netns, CLONE_NEWNET) < 0)) {
         _exit(2);
     }
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    *started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     if (brief) {
         execl("/bin/true", "true", NULL);
     }

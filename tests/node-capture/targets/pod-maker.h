@@ -23,7 +23,7 @@ typedef enum PodNetns { NETNS_OURS = -1, NETNS_NEW = -2 } PodNetns; /* else a fi
 
 /* A process in the group `path` below the root (made here), as a runtime makes it: it is moved
  * there by another one, enters its network namespace, and becomes a program: one that waits to be
- * killed or, if `brief`, ends at once. *ret_ns, if not NULL: the monotonic time right before its
+ * killed or, if `brief`, ends at once. *ret_ns, if not NULL: the monotonic time at which it had its
  * network namespace. A brief one has ended when this returns. */
 pid_t pod_maker_run(const char *path, int netns, bool brief, uint64_t *ret_ns);
 void pod_maker_kill(pid_t pid); /* and waits for it */
