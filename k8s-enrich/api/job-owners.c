@@ -117,8 +117,8 @@ static bool find_pod(const Job *job, uint64_t pod_key, guint *ret)
     return false;
 }
 
-bool job_owners_add(JobOwners *jobs, const char *namespace_name, const char *name,
-                    uint64_t pod_key, const char **ret_kind, const char **ret_name)
+bool job_owners_add(JobOwners *jobs, const char *namespace_name, const char *name, uint64_t pod_key,
+                    const char **ret_kind, const char **ret_name)
 {
     g_autofree char *key = g_strconcat(namespace_name, "/", name, NULL);
     Job *job = job_for(jobs, key, namespace_name, name);

@@ -122,8 +122,9 @@ static size_t take_bytes(char *bytes, size_t size, size_t n, void *data)
     ApiTransfer *transfer = data;
     if (!transfer->begun)
         begin(transfer);
-    return transfer->ops->bytes((uint8_t *)bytes, size * n, transfer->userdata) ? size * n
-                                                                               : CURL_WRITEFUNC_ERROR;
+    return transfer->ops->bytes((uint8_t *)bytes, size * n, transfer->userdata)
+               ? size * n
+               : CURL_WRITEFUNC_ERROR;
 }
 
 /* A watch sends nothing: only the kernel's probes tell that the server's machine is gone. */

@@ -44,10 +44,10 @@ JobOwners *job_owners_new(ApiWatch *watch, ApiTransport *transport, unsigned sta
                           unsigned refused_retry_s);
 JobOwners *job_owners_free(JobOwners *jobs);
 void job_owners_set_store(JobOwners *jobs, Store *store);
-/* A pod belongs to the Job; true with *ret_kind and *ret_name (borrowed) if its owner is known, else
- * it is asked for. */
-bool job_owners_add(JobOwners *jobs, const char *namespace_name, const char *name,
-                    uint64_t pod_key, const char **ret_kind, const char **ret_name);
+/* A pod belongs to the Job; true with *ret_kind and *ret_name (borrowed) if its owner is known,
+ * else it is asked for. */
+bool job_owners_add(JobOwners *jobs, const char *namespace_name, const char *name, uint64_t pod_key,
+                    const char **ret_kind, const char **ret_name);
 void job_owners_remove(JobOwners *jobs, const char *namespace_name, const char *name,
                        uint64_t pod_key);
 /* Does what is due at `now_ns` (monotonic); returns when to be called again. */

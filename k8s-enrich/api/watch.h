@@ -26,7 +26,8 @@ typedef struct ApiCallbacks {
      * it is valid since its own time; a change is valid since it arrived. A pod's owner may be
      * corrected: then from_ns is that of before. */
     void (*identity)(const Entity *entity, uint64_t deleted_ns, void *userdata);
-    /* Once: everything that can be listed has been. What is refused (403, 404) is not waited for. */
+    /* Once: everything that can be listed has been. What is refused (403, 404) is not waited for.
+     */
     void (*synced)(void *userdata);
     /* Something is wrong (subject, message), or well again (message NULL). */
     void (*problem)(const char *subject, const char *message, void *userdata);
