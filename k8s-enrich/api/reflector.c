@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* One resource: list, watch from the list's version on, and so again and again. */
 #include <errno.h>
+#include <jansson.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -9,6 +10,7 @@
 #define BACKOFF_MIN_NS   (SECOND_NS / 2)
 #define BACKOFF_MAX_NS   (30 * SECOND_NS)
 #define SHORT_WATCH_NS   SECOND_NS
+#define PROOF_NS         (2 * SECOND_NS) /* a watch that lasted so long is well again */
 #define PAGE_ITEMS       500u
 #define PAGES_MAX        10000u
 #define DISCOVERY_MAX    (1024u * 1024u)
@@ -246,6 +248,7 @@ static void take_object(ApiChange change, const ApiObject *object, void *userdat
         reflector->events_seen++;
         watch_stats_lock(reflector->watch)->events++;
         watch_stats_unlock(reflector->watch);
+        well(reflector);
     }
     if (!object->entity)
         note_malformed(reflector, object->problem ? object->problem : "no entity");
@@ -271,6 +274,7 @@ static void take_bookmark(const char *resource_version, void *userdata)
     Reflector *reflector = userdata;
     reflector->events_seen++;
     set_version(reflector, resource_version);
+    well(reflector);
 }
 
 static void take_status(const ApiStatus *status, void *userdata)
@@ -315,10 +319,8 @@ static void begun(int status, const char *content_type, unsigned retry_after_s, 
         api_decoder_new(reflector->resource, body, protobuf ? API_FORMAT_PROTOBUF : API_FORMAT_JSON,
                         limit, &decoder_ops, reflector);
     /* The server sends the head of a watch when it has begun. */
-    if (body == API_BODY_WATCH) {
+    if (body == API_BODY_WATCH)
         heard(reflector);
-        well(reflector);
-    }
 }
 
 static bool take_bytes(const uint8_t *bytes, size_t length, void *userdata)
@@ -600,8 +602,14 @@ uint64_t reflector_tick(Reflector *reflector, uint64_t now_ns)
     if (reflector->state != STATE_WATCHING)
         return NEVER_NS;
     uint64_t deadline_ns = watch_deadline(reflector, &why);
-    if (now_ns < deadline_ns)
+    uint64_t proof_ns =
+        reflector->status == 200 && reflector->told ? reflector->started_ns + PROOF_NS : NEVER_NS;
+    if (now_ns < deadline_ns && now_ns < proof_ns)
+        return MIN(deadline_ns, proof_ns);
+    if (now_ns < deadline_ns) {
+        well(reflector);
         return deadline_ns;
+    }
     reflector->transfer = api_transfer_free(reflector->transfer);
     fail(reflector, why);
     forget_answer(reflector);
