@@ -125,6 +125,7 @@ class Case(unittest.TestCase):
         fake.put("pods", pod("a"))
         watch = self.watch(fake)
         watch.wait("^synced")
+        fake.wait_watched("pods")
         fake.cut("pods")
         watch.wait("^problem Kubernetes API: pods: what is known may be out of date since ")
         fake.put("pods", pod("b"))
@@ -138,6 +139,7 @@ class Case(unittest.TestCase):
         fake.put("pods", pod("b"))
         watch = self.watch(fake)
         watch.wait("^synced")
+        fake.wait_watched("pods")
         with fake.lock:
             del fake.items["pods"]["uid-a"]
             fake.version += 100
@@ -152,6 +154,7 @@ class Case(unittest.TestCase):
         fake = self.fake()
         watch = self.watch(fake)
         watch.wait("^synced")
+        fake.wait_watched("pods")
         with fake.lock:
             fake.tell("pods", fake.event("ADDED", dict(pod("half"), kind="Pod", metadata=dict(
                 pod("half")["metadata"], resourceVersion="5")))[:-7])
@@ -267,6 +270,7 @@ class Case(unittest.TestCase):
         bad = pod("bad", "no address")
         fake.put("pods", bad)
         watch.wait("^problem Kubernetes API: pods, objects: left out: Pod shop/bad: status.podIP: .*is no IP address")
+        fake.wait_watched("pods")
         with fake.lock:
             fake.tell("pods", b"\xff\xff\xff\xff garbage\n")
         watch.wait("^problem Kubernetes API: pods: ")
@@ -288,6 +292,7 @@ class Case(unittest.TestCase):
         with open(file.name + ".new", "w", encoding="utf-8") as new:
             new.write("second\n")
         os.rename(file.name + ".new", file.name)
+        fake.wait_watched("pods")
         fake.cut("pods")
         fake.put("pods", pod("b"))
         watch.wait("^known pod shop/b")

@@ -70,6 +70,7 @@ class Fake:
         self.requests = []
         self.watchers = {name: set() for name in self.kinds}
         self.lock = threading.RLock()
+        self.watched = threading.Condition(self.lock)
         fake = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -111,6 +112,10 @@ class Fake:
         with self.lock:
             for watcher in self.watchers[name]:
                 watcher.put(data)
+
+    def wait_watched(self, name):
+        with self.lock:
+            assert self.watched.wait_for(lambda: self.watchers[name], 40), f"nobody watches {name}"
 
     def cut(self, name):
         """Ends the watches, at once and without a good-bye."""
@@ -174,6 +179,7 @@ class Fake:
                     if int(item["metadata"]["resourceVersion"]) > int(query["resourceVersion"][0]):
                         events.put(self.event("MODIFIED", item))
             self.watchers[name].add(events)
+            self.watched.notify_all()
         handler.send_response(200)
         handler.send_header("Content-Type", self.content(watch=True))
         handler.send_header("Transfer-Encoding", "chunked")
@@ -202,7 +208,7 @@ class Fake:
         url = urllib.parse.urlsplit(handler.path)
         query = urllib.parse.parse_qs(url.query)
         parts = url.path.strip("/").split("/")
-        name = next((part for part in parts if part in self.kinds), "")
+        name = next((part for part in reversed(parts) if part in self.kinds), "")
         with self.lock:
             self.requests.append(handler.path)
         try:
