@@ -45,7 +45,7 @@ static void test_paths_and_token(void)
 
 static void test_errors(void)
 {
-    assert_fails("a: [", NULL, "file: line 1, column 5:");
+    assert_fails("a: b: c", NULL, "file: line 1, column 5:");
     assert_fails("{}", NULL, "current-context: is not set");
     assert_fails(HEAD CLUSTER, "two", "there is no \"missing\" in clusters");
     assert_fails(HEAD CLUSTER, "three", "there is no \"three\" in contexts");
