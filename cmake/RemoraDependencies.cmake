@@ -25,6 +25,8 @@ endif()
 
 if(REMORA_NODE)
     pkg_check_modules(LIBBPF REQUIRED IMPORTED_TARGET libbpf>=1.1)
+    pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl>=7.85)
+    pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
     pkg_check_modules(LIBCAP REQUIRED IMPORTED_TARGET libcap)
     find_program(CLANG NAMES clang clang-14 REQUIRED)
     find_program(BPFTOOL NAMES bpftool PATHS /usr/sbin REQUIRED)

@@ -3,84 +3,12 @@
 
 #include <string.h>
 
+#include "k8s-enrich/entity-draft.h"
 #include "k8s-enrich/json-member.h"
 
-#define SECOND_NS UINT64_C(1000000000)
-
-/* An Entity under construction: arrays that grow; strings are the JSON's, but for the owner's. */
-typedef struct Draft {
-    Entity entity;
-    GArray *labels, *containers, *ports, *addresses, *endpoints;
-    GArray *endpoint_addresses; /* of all endpoints, in order */
-    Owner owner;
-    char *problem;
-} Draft;
-
-static void draft_init(Draft *draft)
-{
-    *draft = (Draft){0};
-    draft->labels = g_array_new(FALSE, TRUE, sizeof(EntityLabel));
-    draft->containers = g_array_new(FALSE, TRUE, sizeof(EntityContainer));
-    draft->ports = g_array_new(FALSE, TRUE, sizeof(EntityPort));
-    draft->addresses = g_array_new(FALSE, TRUE, sizeof(IpAddress));
-    draft->endpoints = g_array_new(FALSE, TRUE, sizeof(EntityEndpoint));
-    draft->endpoint_addresses = g_array_new(FALSE, TRUE, sizeof(IpAddress));
-}
-
-static void draft_clear(Draft *draft)
-{
-    g_array_unref(draft->labels);
-    g_array_unref(draft->containers);
-    g_array_unref(draft->ports);
-    g_array_unref(draft->addresses);
-    g_array_unref(draft->endpoints);
-    g_array_unref(draft->endpoint_addresses);
-    owner_clear(&draft->owner);
-    g_free(draft->problem);
-}
-
-static Entity *draft_finish(Draft *draft)
-{
-    Entity *entity = &draft->entity;
-    size_t used = 0;
-    for (guint i = 0; i < draft->endpoints->len; i++) {
-        EntityEndpoint *endpoint = &g_array_index(draft->endpoints, EntityEndpoint, i);
-        if (endpoint->n_addresses > 0)
-            endpoint->addresses = &g_array_index(draft->endpoint_addresses, IpAddress, used);
-        used += endpoint->n_addresses;
-    }
-    entity->labels = (const EntityLabel *)draft->labels->data;
-    entity->n_labels = draft->labels->len;
-    entity->containers = (const EntityContainer *)draft->containers->data;
-    entity->n_containers = draft->containers->len;
-    entity->ports = (const EntityPort *)draft->ports->data;
-    entity->n_ports = draft->ports->len;
-    entity->addresses = (const IpAddress *)draft->addresses->data;
-    entity->n_addresses = draft->addresses->len;
-    entity->endpoints = (const EntityEndpoint *)draft->endpoints->data;
-    entity->n_endpoints = draft->endpoints->len;
-
-    const char *error = NULL;
-    Entity *finished = draft->problem ? NULL : entity_new(entity, &error);
-    if (error)
-        draft->problem = g_strdup(error);
-    return finished;
-}
-
-/* Dual-stack objects repeat in one field what stands in another: each address once. */
-static void add_address(Draft *draft, const char *text, const char *parent, const char *key)
-{
-    IpAddress address;
-    if (!*text || !parse_address(text, parent, key, &address, &draft->problem))
-        return;
-    for (guint i = 0; i < draft->addresses->len; i++)
-        if (ip_address_equal(&g_array_index(draft->addresses, IpAddress, i), &address))
-            return;
-    g_array_append_val(draft->addresses, address);
-}
-
 /* From an array of strings. */
-static void add_addresses(Draft *draft, const json_t *object, const char *parent, const char *key)
+static void add_addresses(EntityDraft *draft, const json_t *object, const char *parent,
+                          const char *key)
 {
     const json_t *array = member_array(object, parent, key, &draft->problem);
     size_t index;
@@ -91,21 +19,21 @@ static void add_addresses(Draft *draft, const json_t *object, const char *parent
         if (!text)
             problem_set(&draft->problem, parent, key, "expected strings");
         else if (!g_str_equal(text, "None"))
-            add_address(draft, text, parent, key);
+            entity_draft_address(draft, text, parent, key);
     }
 }
 
 /* From an array of objects with a member `ip`; entries without one name a host. */
-static void add_ips(Draft *draft, const json_t *object, const char *parent, const char *key)
+static void add_ips(EntityDraft *draft, const json_t *object, const char *parent, const char *key)
 {
     const json_t *array = member_objects(object, parent, key, &draft->problem);
     size_t index;
     const json_t *element;
     json_array_foreach(array, index, element)
-        add_address(draft, member_text(element, key, "ip", &draft->problem), parent, key);
+        entity_draft_address(draft, member_text(element, key, "ip", &draft->problem), parent, key);
 }
 
-static void read_metadata(Draft *draft, const json_t *object)
+static void read_metadata(EntityDraft *draft, const json_t *object)
 {
     char **problem = &draft->problem;
     const json_t *metadata = member_object(object, "", "metadata", problem);
@@ -130,7 +58,7 @@ static void read_metadata(Draft *draft, const json_t *object)
     }
 }
 
-static void read_container_ports(Draft *draft, const json_t *container)
+static void read_container_ports(EntityDraft *draft, const json_t *container)
 {
     const char *parent = "spec.containers.ports";
     const json_t *ports = member_objects(container, "spec.containers", "ports", &draft->problem);
@@ -148,7 +76,7 @@ static void read_container_ports(Draft *draft, const json_t *container)
 }
 
 /* The runtime's id of a container, without the runtime's name in front ("containerd://"). */
-static const char *container_id(Draft *draft, const json_t *status, const char *statuses_key,
+static const char *container_id(EntityDraft *draft, const json_t *status, const char *statuses_key,
                                 const char *name)
 {
     const json_t *statuses = member_objects(status, "status", statuses_key, &draft->problem);
@@ -159,14 +87,13 @@ static const char *container_id(Draft *draft, const json_t *status, const char *
         if (!g_str_equal(member_text(element, statuses_key, "name", &draft->problem), name))
             continue;
         const char *id = member_text(element, statuses_key, "containerID", &draft->problem);
-        const char *separator = strstr(id, "://");
-        return separator ? separator + 3 : id;
+        return container_id_bare(id);
     }
     return "";
 }
 
 /* Init containers count where they go on beside the others (restartPolicy Always: sidecars). */
-static void read_containers(Draft *draft, const json_t *object, const char *key,
+static void read_containers(EntityDraft *draft, const json_t *object, const char *key,
                             const char *statuses_key, bool only_sidecars)
 {
     const json_t *spec = member_object(object, "", "spec", &draft->problem);
@@ -190,13 +117,7 @@ static void read_containers(Draft *draft, const json_t *object, const char *key,
     }
 }
 
-/* The end of the whole second that a time of the API stands for. */
-static uint64_t end_of_second(uint64_t time_ns)
-{
-    return time_ns && time_ns % SECOND_NS == 0 ? time_ns + SECOND_NS : time_ns;
-}
-
-static uint64_t last_finished(Draft *draft, const json_t *status, const char *statuses_key)
+static uint64_t last_finished(EntityDraft *draft, const json_t *status, const char *statuses_key)
 {
     const json_t *statuses = member_objects(status, "status", statuses_key, &draft->problem);
     uint64_t last_ns = 0;
@@ -214,7 +135,7 @@ static uint64_t last_finished(Draft *draft, const json_t *status, const char *st
 }
 
 /* A pod that has finished keeps its object but not its address. */
-static void read_pod_end(Draft *draft, const json_t *object)
+static void read_pod_end(EntityDraft *draft, const json_t *object)
 {
     const json_t *status = member_object(object, "", "status", &draft->problem);
     const char *phase = member_text(status, "status", "phase", &draft->problem);
@@ -225,12 +146,10 @@ static void read_pod_end(Draft *draft, const json_t *object)
     const json_t *metadata = member_object(object, "", "metadata", &draft->problem);
     if (end_ns == 0)
         end_ns = member_time(metadata, "metadata", "deletionTimestamp", &draft->problem);
-    if (end_ns == 0) /* nobody knows since when: better no name than a wrong one */
-        g_array_set_size(draft->addresses, 0);
-    draft->entity.to_ns = end_ns ? MAX(end_of_second(end_ns), draft->entity.from_ns) : 0;
+    entity_draft_end(draft, end_ns);
 }
 
-static void read_pod(Draft *draft, const json_t *object, const OwnerTable *owners)
+static void read_pod(EntityDraft *draft, const json_t *object, const OwnerTable *owners)
 {
     char **problem = &draft->problem;
     const json_t *spec = member_object(object, "", "spec", problem);
@@ -241,10 +160,8 @@ static void read_pod(Draft *draft, const json_t *object, const OwnerTable *owner
      * another's. */
     draft->entity.from_ns =
         MAX(draft->entity.from_ns, member_time(status, "status", "startTime", problem));
-    draft->owner = owner_of_pod(owners, object, problem);
-    draft->entity.owner_kind = draft->owner.kind;
-    draft->entity.owner_name = draft->owner.name;
-    add_address(draft, member_text(status, "status", "podIP", problem), "status", "podIP");
+    entity_draft_owner(draft, owner_of_pod(owners, object, problem));
+    entity_draft_address(draft, member_text(status, "status", "podIP", problem), "status", "podIP");
     add_ips(draft, status, "status", "podIPs");
     read_containers(draft, object, "containers", "containerStatuses", false);
     read_containers(draft, object, "initContainers", "initContainerStatuses", true);
@@ -252,7 +169,7 @@ static void read_pod(Draft *draft, const json_t *object, const OwnerTable *owner
     read_pod_end(draft, object);
 }
 
-static void read_service(Draft *draft, const json_t *object)
+static void read_service(EntityDraft *draft, const json_t *object)
 {
     const char *parent = "spec.ports";
     char **problem = &draft->problem;
@@ -261,7 +178,7 @@ static void read_service(Draft *draft, const json_t *object)
     const json_t *balancer = member_object(status, "status", "loadBalancer", problem);
     const char *cluster_ip = member_text(spec, "spec", "clusterIP", problem);
     if (!g_str_equal(cluster_ip, "None"))
-        add_address(draft, cluster_ip, "spec", "clusterIP");
+        entity_draft_address(draft, cluster_ip, "spec", "clusterIP");
     add_addresses(draft, spec, "spec", "clusterIPs");
     add_addresses(draft, spec, "spec", "externalIPs");
     add_ips(draft, balancer, "status.loadBalancer", "ingress");
@@ -281,7 +198,7 @@ static void read_service(Draft *draft, const json_t *object)
     }
 }
 
-static void read_node(Draft *draft, const json_t *object)
+static void read_node(EntityDraft *draft, const json_t *object)
 {
     const char *parent = "status.addresses";
     const json_t *status = member_object(object, "", "status", &draft->problem);
@@ -292,12 +209,12 @@ static void read_node(Draft *draft, const json_t *object)
     {
         const char *type = member_text(element, parent, "type", &draft->problem);
         if (g_str_equal(type, "InternalIP") || g_str_equal(type, "ExternalIP"))
-            add_address(draft, member_text(element, parent, "address", &draft->problem), parent,
-                        "address");
+            entity_draft_address(draft, member_text(element, parent, "address", &draft->problem),
+                                 parent, "address");
     }
 }
 
-static void read_endpoint(Draft *draft, const json_t *object)
+static void read_endpoint(EntityDraft *draft, const json_t *object)
 {
     char **problem = &draft->problem;
     const json_t *target = member_object(object, "endpoints", "targetRef", problem);
@@ -326,7 +243,7 @@ static void read_endpoint(Draft *draft, const json_t *object)
     g_array_append_val(draft->endpoints, endpoint);
 }
 
-static void read_endpoint_slice(Draft *draft, const json_t *object)
+static void read_endpoint_slice(EntityDraft *draft, const json_t *object)
 {
     char **problem = &draft->problem;
     const json_t *metadata = member_object(object, "", "metadata", problem);
@@ -403,13 +320,13 @@ const char *object_annotation(const json_t *object, const char *key)
 Entity *object_to_entity(const json_t *object, const char *kind, const OwnerTable *owners,
                          char **ret_problem)
 {
-    Draft draft;
-    draft_init(&draft);
+    EntityDraft draft;
+    entity_draft_init(&draft);
     for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
         if (g_str_equal(kinds[i].kind, kind))
             draft.entity.kind = kinds[i].entity_kind;
     if (!draft.entity.kind) {
-        draft_clear(&draft);
+        entity_draft_clear(&draft);
         return NULL;
     }
 
@@ -430,9 +347,9 @@ Entity *object_to_entity(const json_t *object, const char *kind, const OwnerTabl
     case ENTITY_NAMESPACE:
         break;
     }
-    Entity *entity = draft_finish(&draft);
+    Entity *entity = entity_draft_finish(&draft);
     if (!entity)
         *ret_problem = g_steal_pointer(&draft.problem);
-    draft_clear(&draft);
+    entity_draft_clear(&draft);
     return entity;
 }

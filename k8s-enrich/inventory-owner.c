@@ -5,16 +5,13 @@
 
 #include "k8s-enrich/json-member.h"
 
-#define TEMPLATE_HASH_LABEL "pod-template-hash"
-#define MIRROR_ANNOTATION   "kubernetes.io/config.mirror"
-
 /* A CronJob's Job is named after it and the scheduled time in minutes since 1970 (kubernetes,
  * pkg/controller/cronjob/utils.go, getJobName). Eight digits from here on are minutes since 2017,
  * and no date that begins with a year. */
 #define CRON_DIGITS      8u
 #define CRON_MINUTES_MIN 25000000u
 
-static const json_t *controller_of(const json_t *metadata, char **problem)
+const json_t *owner_controller(const json_t *metadata, char **problem)
 {
     const char *parent = "metadata.ownerReferences";
     const json_t *references = member_objects(metadata, "metadata", "ownerReferences", problem);
@@ -47,7 +44,7 @@ void owner_table_note(OwnerTable *owners, const char *kind, const json_t *object
     const json_t *metadata = member_object(object, "", "metadata", &problem);
     const char *name = member_text(metadata, "metadata", "name", &problem);
     const char *namespace_name = member_text(metadata, "metadata", "namespace", &problem);
-    const json_t *controller = controller_of(metadata, &problem);
+    const json_t *controller = owner_controller(metadata, &problem);
     if (!problem && *name)
         g_hash_table_insert(owners, owner_table_key(kind, namespace_name, name),
                             (json_t *)controller);
@@ -68,10 +65,8 @@ static void owner_rise(Owner *owner, const char *kind, size_t length)
     *owner = above;
 }
 
-static void replica_set_to_deployment(Owner *owner, const json_t *metadata, char **problem)
+static void replica_set_to_deployment(Owner *owner, const char *hash)
 {
-    const json_t *labels = member_object(metadata, "metadata", "labels", problem);
-    const char *hash = member_text(labels, "metadata.labels", TEMPLATE_HASH_LABEL, problem);
     size_t name_length = strlen(owner->name), hash_length = strlen(hash);
     if (hash_length > 0 && name_length > hash_length + 1 && g_str_has_suffix(owner->name, hash) &&
         owner->name[name_length - hash_length - 1] == '-')
@@ -88,14 +83,24 @@ static void job_to_cron_job(Owner *owner)
     owner_rise(owner, "CronJob", (size_t)(dash - owner->name));
 }
 
+Owner owner_by_name(const char *kind, const char *name, const char *template_hash)
+{
+    Owner owner = {g_strdup(kind), g_strdup(name)};
+    if (g_str_equal(kind, "ReplicaSet"))
+        replica_set_to_deployment(&owner, template_hash);
+    else if (g_str_equal(kind, "Job"))
+        job_to_cron_job(&owner);
+    return owner;
+}
+
 Owner owner_of_pod(const OwnerTable *owners, const json_t *pod, char **problem)
 {
     const json_t *metadata = member_object(pod, "", "metadata", problem);
-    const json_t *controller = controller_of(metadata, problem);
+    const json_t *controller = owner_controller(metadata, problem);
     if (!controller) {
         const json_t *annotations = member_object(metadata, "metadata", "annotations", problem);
         const json_t *spec = member_object(pod, "", "spec", problem);
-        if (json_object_get(annotations, MIRROR_ANNOTATION))
+        if (json_object_get(annotations, OWNER_MIRROR_ANNOTATION))
             return (Owner){g_strdup("Node"),
                            g_strdup(member_text(spec, "spec", "nodeName", problem))};
         return (Owner){g_strdup(""), g_strdup("")};
@@ -105,15 +110,16 @@ Owner owner_of_pod(const OwnerTable *owners, const json_t *pod, char **problem)
     const char *namespace_name = member_text(metadata, "metadata", "namespace", problem);
     g_autofree char *key = owner_table_key(owner.kind, namespace_name, owner.name);
     gpointer above;
-    if (g_hash_table_lookup_extended((GHashTable *)owners, key, NULL, &above)) {
-        if (above) {
-            owner_clear(&owner);
-            owner = owner_named(above, problem);
-        }
-    } else if (g_str_equal(owner.kind, "ReplicaSet")) {
-        replica_set_to_deployment(&owner, metadata, problem);
-    } else if (g_str_equal(owner.kind, "Job")) {
-        job_to_cron_job(&owner);
+    if (!g_hash_table_lookup_extended((GHashTable *)owners, key, NULL, &above)) {
+        const json_t *labels = member_object(metadata, "metadata", "labels", problem);
+        Owner risen = owner_by_name(
+            owner.kind, owner.name,
+            member_text(labels, "metadata.labels", OWNER_TEMPLATE_HASH_LABEL, problem));
+        owner_clear(&owner);
+        owner = risen;
+    } else if (above) {
+        owner_clear(&owner);
+        owner = owner_named(above, problem);
     }
     return owner;
 }

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "k8s-enrich/api/watch.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "k8s-enrich/api/watch-private.h"
+
+#define SLICE 512u /* callbacks of one dispatch */
+
+/* Something to tell on the caller's thread. */
+typedef enum NewsType {
+    NEWS_ENTITY,
+    NEWS_PROBLEM,
+    NEWS_SYNCED,
+} NewsType;
+
+typedef struct News {
+    NewsType type;
+    Entity *entity;
+    uint64_t deleted_ns;
+    char *subject, *message;
+} News;
+
+struct ApiWatch {
+    ApiConfig *config;
+    ApiScope scope;
+    char *node_name;
+    const ApiCallbacks *callbacks;
+    void *userdata;
+    GThread *thread;
+    gint stop;
+    int event_fd, cancel_fd;
+    /* of the thread */
+    ApiTransport *transport;
+    JobOwners *jobs;
+    Store *store;
+    Reflector *reflectors[API_RESOURCE_WATCHED];
+    unsigned unsettled;
+    /* of both */
+    GMutex mutex;
+    GQueue news;
+    ApiWatchStats stats;
+};
+
+static void news_free(void *data)
+{
+    News *news = data;
+    entity_unref(news->entity);
+    g_free(news->subject);
+    g_free(news->message);
+    g_free(news);
+}
+
+static void push(ApiWatch *watch, News news)
+{
+    News *copy = g_new(News, 1);
+    *copy = news;
+    g_mutex_lock(&watch->mutex);
+    bool was_empty = g_queue_is_empty(&watch->news);
+    g_queue_push_tail(&watch->news, copy);
+    g_mutex_unlock(&watch->mutex);
+    if (was_empty)
+        eventfd_write(watch->event_fd, 1);
+}
+
+void watch_tell_entity(ApiWatch *watch, const Entity *entity, uint64_t deleted_ns)
+{
+    push(watch, (News){NEWS_ENTITY, entity_ref(entity), deleted_ns, NULL, NULL});
+}
+
+void watch_tell_problem(ApiWatch *watch, const char *subject, const char *message)
+{
+    push(watch, (News){NEWS_PROBLEM, NULL, 0, g_strdup(subject), g_strdup(message)});
+}
+
+void watch_settled(ApiWatch *watch)
+{
+    if (--watch->unsettled == 0)
+        push(watch, (News){.type = NEWS_SYNCED});
+}
+
+ApiWatchStats *watch_stats_lock(ApiWatch *watch)
+{
+    g_mutex_lock(&watch->mutex);
+    return &watch->stats;
+}
+
+void watch_stats_unlock(ApiWatch *watch)
+{
+    g_mutex_unlock(&watch->mutex);
+}
+
+void api_watch_stats(const ApiWatch *watch, ApiWatchStats *ret)
+{
+    *ret = *watch_stats_lock((ApiWatch *)watch);
+    watch_stats_unlock((ApiWatch *)watch);
+}
+
+/* Rounded up, so that what is due is due when poll returns. */
+static int milliseconds_until(uint64_t deadline_ns, uint64_t now_ns)
+{
+    if (deadline_ns <= now_ns)
+        return 0;
+    return (int)MIN((deadline_ns - now_ns) / 1000000u + 1, 60000u);
+}
+
+static void *run(void *data)
+{
+    ApiWatch *watch = data;
+    while (!g_atomic_int_get(&watch->stop)) {
+        uint64_t next_ns = job_owners_tick(watch->jobs, clock_monotonic_ns());
+        for (unsigned i = 0; i < API_RESOURCE_WATCHED && !g_atomic_int_get(&watch->stop); i++) {
+            uint64_t tick_ns = reflector_tick(watch->reflectors[i], clock_monotonic_ns());
+            next_ns = MIN(next_ns, tick_ns);
+        }
+        if (!g_atomic_int_get(&watch->stop))
+            api_transport_run(watch->transport, milliseconds_until(next_ns, clock_monotonic_ns()));
+    }
+    return NULL;
+}
+
+static void set_up_thread(ApiWatch *watch)
+{
+    const ApiScope *scope = &watch->scope;
+    watch->transport = api_transport_new(watch->config, watch->cancel_fd);
+    watch->jobs = job_owners_new(watch, watch->transport, scope->stall_s ? scope->stall_s : 30,
+                                 scope->refused_retry_s ? scope->refused_retry_s : 60);
+    watch->store = store_new(watch, watch->jobs);
+    job_owners_set_store(watch->jobs, watch->store);
+    watch->unsettled = API_RESOURCE_WATCHED;
+    for (unsigned i = 0; i < API_RESOURCE_WATCHED; i++) {
+        watch->stats.resources[i].name = api_resources[i].name;
+        watch->reflectors[i] =
+            reflector_new(watch, watch->transport, watch->store, i, &watch->scope);
+    }
+}
+
+ApiWatch *api_watch_new(const ApiConfig *config, const ApiScope *scope,
+                        const ApiCallbacks *callbacks, void *userdata, GError **error)
+{
+    ApiWatch *watch = g_new0(ApiWatch, 1);
+    watch->config = api_config_ref(config);
+    watch->node_name = g_strdup(scope->node_name);
+    watch->scope = *scope;
+    watch->scope.node_name = watch->node_name;
+    watch->callbacks = callbacks;
+    watch->userdata = userdata;
+    g_mutex_init(&watch->mutex);
+    g_queue_init(&watch->news);
+    watch->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    watch->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (watch->event_fd < 0 || watch->cancel_fd < 0) {
+        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno),
+                    "the API server cannot be watched: eventfd: %s", g_strerror(errno));
+        return api_watch_free(watch);
+    }
+    set_up_thread(watch);
+    watch->thread = g_thread_try_new("kubernetes-api", run, watch, error);
+    return watch->thread ? watch : api_watch_free(watch);
+}
+
+ApiWatch *api_watch_free(ApiWatch *watch)
+{
+    if (!watch)
+        return NULL;
+    if (watch->thread) {
+        g_atomic_int_set(&watch->stop, 1);
+        eventfd_write(watch->cancel_fd, 1);
+        api_transport_wake(watch->transport);
+        g_thread_join(watch->thread);
+    }
+    for (unsigned i = 0; i < API_RESOURCE_WATCHED; i++)
+        reflector_free(watch->reflectors[i]);
+    job_owners_free(watch->jobs);
+    store_free(watch->store);
+    api_transport_free(watch->transport);
+    g_queue_clear_full(&watch->news, news_free);
+    g_mutex_clear(&watch->mutex);
+    if (watch->event_fd >= 0)
+        close(watch->event_fd);
+    if (watch->cancel_fd >= 0)
+        close(watch->cancel_fd);
+    api_config_unref(watch->config);
+    g_free(watch->node_name);
+    g_free(watch);
+    return NULL;
+}
+
+int api_watch_fd(const ApiWatch *watch)
+{
+    return watch->event_fd;
+}
+
+/* A slice of the queue is cut off under the lock, and told without it. */
+static void cut(ApiWatch *watch, GQueue *ret)
+{
+    g_mutex_lock(&watch->mutex);
+    for (unsigned i = 0; i < SLICE && !g_queue_is_empty(&watch->news); i++)
+        g_queue_push_tail_link(ret, g_queue_pop_head_link(&watch->news));
+    bool more = !g_queue_is_empty(&watch->news);
+    g_mutex_unlock(&watch->mutex);
+    if (more)
+        eventfd_write(watch->event_fd, 1);
+}
+
+void api_watch_dispatch(ApiWatch *watch)
+{
+    GQueue slice = G_QUEUE_INIT;
+    eventfd_t count;
+    eventfd_read(watch->event_fd, &count);
+    cut(watch, &slice);
+    News *news;
+    while ((news = g_queue_pop_head(&slice))) {
+        if (news->type == NEWS_ENTITY)
+            watch->callbacks->identity(news->entity, news->deleted_ns, watch->userdata);
+        else if (news->type == NEWS_PROBLEM)
+            watch->callbacks->problem(news->subject, news->message, watch->userdata);
+        else
+            watch->callbacks->synced(watch->userdata);
+        news_free(news);
+    }
+}
