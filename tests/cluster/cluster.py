@@ -72,7 +72,7 @@ class Cluster:
     def wait_pods_ready(self, count, selector="", namespace="default", timeout=60):
         """Returns the pods: that many are ready, and there are no others."""
         def ready(pods):
-            return len(pods) == count and all(condition_of(pod, "Ready") for pod in pods) and pods
+            return len(pods) == count and all(condition_of(pod, "Ready") for pod in pods) and (pods or True)
         return self.api.wait(f"/api/v1/namespaces/{namespace}/pods", ready, f"{count} ready pods of {selector or namespace}",
                              timeout, labelSelector=selector)
 
