@@ -98,7 +98,7 @@ def seen_by_agent(cluster, namespace):
     """From a privileged pod: the processes of the node's pods with their groups, and the pods' network namespaces."""
     cluster.wait_pods_ready(1, "app=agent", namespace)
     pods = cluster.api.get(f"/api/v1/namespaces/{namespace}/pods?fieldSelector=spec.nodeName=node1")["items"]
-    groups = cluster.execute("agent", "sh", "-c", "cat /proc/[0-9]*/cgroup 2>/dev/null", namespace=namespace)
+    groups = cluster.execute("agent", "sh", "-c", "cat /proc/[0-9]*/cgroup 2>/dev/null; true", namespace=namespace)
     for pod in pods:
         check(f"/{NAME}/node1/kubepods/" in groups and f"pod{pod['metadata']['uid']}/" in groups,
               f"no process of {pod['metadata']['name']} is seen")
