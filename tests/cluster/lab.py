@@ -9,6 +9,7 @@ usage: ./dev lab up [--nodes N] [--pod-prefix BITS]   bring it up; N 0 is the co
        ./dev lab load ARCHIVE                         an image that tests/cluster/images.sh made, onto all nodes
 """
 import argparse
+import glob
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ from api import Api, condition_of
 from settings import CONTROL_PLANE, CONTROL_PLANE_IP, HERE, LabError, MOUNT_POINTS, NODES, STATE, Unsupported, path
 from settings import pod_cidr, pod_cidr6
 
+MARK = "made-by-remora-lab"
 TOOLS = ("etcd", "etcdctl", "containerd", "ctr", "runc", "iptables", "ip6tables", "nsenter", "unshare", "ip", "curl",
          "openssl")
 
@@ -76,6 +78,35 @@ def load():
             return json.load(file)
     except FileNotFoundError:
         return None
+
+
+def make_mount_points():
+    """The mark says which of them are the labs', whichever lab made them."""
+    for folder in MOUNT_POINTS:
+        if not os.path.exists(folder):
+            os.makedirs(folder, exist_ok=True)
+            with open(os.path.join(folder, MARK), "w", encoding="ascii"):
+                pass
+
+
+def remove_mount_points():
+    """Not while another lab uses them: a folder that goes takes along what other namespaces have mounted on it."""
+    for folder in MOUNT_POINTS:
+        mark = os.path.join(folder, MARK)
+        if os.path.exists(mark) and not mounted_anywhere(folder):
+            os.unlink(mark)
+            os.rmdir(folder)
+
+
+def mounted_anywhere(folder):
+    for file_name in glob.glob("/proc/[0-9]*/mountinfo"):
+        try:
+            with open(file_name, encoding="utf-8") as file:
+                if any(line.split()[4] == folder for line in file):
+                    return True
+        except OSError:
+            pass  # the process ended
+    return False
 
 
 def start_relay():
@@ -140,10 +171,8 @@ def up(count=2, prefix=24, say=None):
 
 
 def _bring_up(nodes, prefix, binaries, images, say):
-    made = [folder for folder in MOUNT_POINTS if not os.path.exists(folder)]
-    save({"nodes": list(nodes), "binaries": binaries, "images": images, "made": made})
-    for folder in made:
-        os.makedirs(folder, exist_ok=True)
+    save({"nodes": list(nodes), "binaries": binaries, "images": images})
+    make_mount_points()
     say("certificates, network, etcd and API server")
     pki.make_control_plane()
     control_plane.start_holder()
@@ -173,7 +202,6 @@ def down(say=None):
     say = say or Progress()
     if os.geteuid() != 0:
         raise LabError("not root")
-    settings = load()
     if not os.path.exists(STATE) and not cgroups.folders():
         say("the lab is not up")
         return
@@ -182,11 +210,7 @@ def down(say=None):
     for line in open("/proc/self/mounts", encoding="utf-8").read().splitlines()[::-1]:
         if line.split()[1].startswith(STATE + "/"):
             subprocess.run(["umount", "--lazy", line.split()[1]], check=True)
-    for folder in (settings or {}).get("made", []):
-        try:
-            os.rmdir(folder)
-        except OSError:
-            pass  # somebody else uses it by now
+    remove_mount_points()
     if os.path.exists(STATE):
         shutil.rmtree(STATE)
     say("down; nothing is left")
