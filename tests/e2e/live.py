@@ -8,6 +8,20 @@ from common import captured, check, check_equal, main, start_nodes, stop, wait_f
 import shop
 
 
+def own_time(cluster):
+    """What tshark takes for the first packet of a device of this machine, without an extcap: best of three."""
+    best = None
+    for _ in range(3):
+        start = time.monotonic()
+        tshark = cluster.spawn(shop.CLIENT_1, ["tshark", "-l", "-i", "eth0", "-c", "1"], stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL)
+        tshark.stdout.readline()
+        took = time.monotonic() - start
+        stop(tshark)
+        best = took if best is None else min(best, took)
+    return best
+
+
 def first_packet(folder):
     tools = wireshark(folder)
     with shop.Shop(os.path.join(folder, "shop")) as cluster:
@@ -24,8 +38,10 @@ def first_packet(folder):
             stop(tshark)
             check(line.strip(), "the first packet has no name")
             best = took if best is None else min(best, took)
-        print(f"  first packet in tshark after {best:.2f} s")
-        check(best < 1.0, f"first packet only after {best:.2f} s")
+        own = own_time(cluster)
+        print(f"  first packet in tshark after {best:.2f} s; {own:.2f} s from a device of its own")
+        # On a machine where tshark alone takes longer than a second, what counts is what we add.
+        check(best < max(1.0, own + 0.9), f"first packet only after {best:.2f} s; tshark alone takes {own:.2f} s")
 
 
 def pod_comes_and_goes(folder):
