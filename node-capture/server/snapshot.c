@@ -34,6 +34,7 @@ static void sum_streams(const Capture *capture, const CaptureStats *stats, Strea
         ret->queue.bytes_sent += one.queue.bytes_sent;
         ret->queue.filtered += one.queue.filtered;
         ret->queue.dropped += one.queue.dropped;
+        ret->queue.start_losses += one.queue.start_losses;
         ret->queue.invalid += one.queue.invalid;
         *ret_waiting += one.queue.waiting;
         *ret_waiting_bytes += one.queue.waiting_bytes;
@@ -66,6 +67,9 @@ static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeC
         "Packets that waited for a reader when it went away");
     add_gauge(snapshot, "packets_waiting", waiting, "Packets in the queues of open streams now");
     add_gauge(snapshot, "bytes_waiting", waiting_bytes, "Memory that these hold");
+    add(snapshot, "capture_start_losses_total", streams.queue.start_losses,
+        "Times a stream was told that packets of a pod are missing, how many is not known: it was "
+        "noticed late or could not be opened");
     add(snapshot, "bytes_sent_total", streams.queue.bytes_sent,
         "Bytes of packet blocks given to the transport");
     add(snapshot, "messages_sent_total", streams.messages_sent, "Messages of all kinds in streams");

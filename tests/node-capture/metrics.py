@@ -75,8 +75,9 @@ class Metrics(unittest.TestCase):
             self.assertIsNone(self.node.poll())
             time.sleep(0.01)
 
-    def get(self, path, method="GET"):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=base.WAIT_S)
+    def get(self, path, method="GET", source="127.0.0.1"):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=base.WAIT_S,
+                                                source_address=(source, 0))
         try:
             connection.request(method, path)
             response = connection.getresponse()
@@ -146,6 +147,19 @@ class Metrics(unittest.TestCase):
             self.stop_node()
         finally:
             for client in slow:
+                client.close()
+
+    def test_limit(self):
+        """One address that takes all connections it can get leaves room for others."""
+        greedy = []
+        try:
+            for _ in range(100):
+                greedy.append(socket.create_connection(("127.0.0.1", self.port), timeout=base.WAIT_S))
+            self.assertEqual(greedy[-1].recv(1), b"")  # closed: over the limit
+            self.assertEqual(self.get("/healthz", source="127.0.0.2")[0], 200)
+            self.stop_node()
+        finally:
+            for client in greedy:
                 client.close()
 
 
