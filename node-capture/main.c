@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "node-capture/capabilities.h"
 #include "node-capture/options.h"
+#include "node-capture/server/http.h"
 #include "node-capture/server/node.h"
 #include "node-capture/server/service.h"
 
@@ -113,13 +114,22 @@ static bool serve(const NodeOptions *options, const NodeInfo *info, Node *node,
     if (!service) {
         return false;
     }
+    Http *http = NULL;
+    if (options->metrics && !(http = http_new(options->metrics, node, info, error))) {
+        service_free(service);
+        return false;
+    }
     g_autofree char *endpoints = g_strjoinv(", ", options->listen);
     log_info("version %s, node %s, serving on %s", info->version, info->node, endpoints);
+    if (http) {
+        log_info("metrics on %s, port %u", options->metrics, http_port(http));
+    }
     const char *signal_name = NULL;
     bool served = wait_for_signal(node, targets, signal_fd, &signal_name, error);
     if (served) {
         log_info("%s: ending all streams", signal_name);
     }
+    http_free(http);
     node_stop(node, "remora-node is going down; come back");
     service_free(service);
     return served;

@@ -22,6 +22,16 @@ static const Option options[] = {
      .group = "Service",
      .environment = "REMORA_INSECURE",
      .offset = offsetof(NodeOptions, insecure)},
+    {.name = "metrics",
+     .kind = OPTION_STRING,
+     .argument = "HOST:PORT",
+     .help = "Serve /metrics (Prometheus), /healthz and /readyz there over HTTP (default: nowhere)",
+     .details =
+         "IPv6 addresses stand in brackets. Counters and states are told, no packets, so the "
+         "address may be one that others can reach.",
+     .group = "Service",
+     .environment = "REMORA_METRICS",
+     .offset = offsetof(NodeOptions, metrics)},
     {.name = "max-streams",
      .kind = OPTION_UINT,
      .argument = "N",

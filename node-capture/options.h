@@ -7,6 +7,7 @@
 typedef struct NodeOptions {
     char **listen;
     bool insecure;
+    char *metrics;
     uint64_t max_streams;
     char *node_name, *cluster;
     char *inventory;

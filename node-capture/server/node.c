@@ -22,6 +22,14 @@ typedef enum CommandKind {
     COMMAND_REFUSED
 } CommandKind;
 
+/* Shared by the thread that asks, which may give up, and the capture thread. */
+typedef struct Question {
+    GMutex mutex;
+    GCond answered;
+    bool done;
+    Snapshot snapshot;
+} Question;
+
 typedef struct Command {
     CommandKind kind;
     Stream *stream;
@@ -43,6 +51,7 @@ struct Node {
     char *stop_reason;
 
     GAsyncQueue *commands;       /* of Command * */
+    GAsyncQueue *questions;      /* of Question *, references; answered also before `synced` */
     int targets_ready, stopping; /* atomic */
 };
 
@@ -176,6 +185,56 @@ static void run_commands(Node *node)
     }
 }
 
+/* ---- Questions -------------------------------------------------------------------------------*/
+
+static void question_clear(void *data)
+{
+    Question *question = data;
+    g_mutex_clear(&question->mutex);
+    g_cond_clear(&question->answered);
+}
+
+static void question_unref(void *question)
+{
+    g_atomic_rc_box_release_full(question, question_clear);
+}
+
+int node_snapshot(Node *node, uint64_t timeout_ns, Snapshot *ret)
+{
+    Question *question = g_atomic_rc_box_new0(Question);
+    g_mutex_init(&question->mutex);
+    g_cond_init(&question->answered);
+    int64_t deadline_us = g_get_monotonic_time() + (int64_t)(timeout_ns / 1000u);
+    g_async_queue_push(node->questions, g_atomic_rc_box_acquire(question));
+    capture_wake(node->capture);
+
+    g_mutex_lock(&question->mutex);
+    while (!question->done &&
+           g_cond_wait_until(&question->answered, &question->mutex, deadline_us)) {
+    }
+    bool done = question->done;
+    if (done) {
+        *ret = question->snapshot;
+    }
+    g_mutex_unlock(&question->mutex);
+    question_unref(question);
+    return done ? 0 : -ETIMEDOUT;
+}
+
+static void answer_questions(Node *node)
+{
+    Question *question;
+    while ((question = g_async_queue_try_pop(node->questions))) {
+        g_mutex_lock(&question->mutex);
+        snapshot_take(node->capture, &node->counters, &question->snapshot);
+        question->snapshot.synced = node->synced;
+        question->done = true;
+        g_cond_signal(&question->answered);
+        g_mutex_unlock(&question->mutex);
+        question_unref(question);
+    }
+}
+
 /* ---- What the targets tell -------------------------------------------------------------------*/
 
 static void on_appeared(const Entity *pod, int netns_fd, uint64_t since_ns, void *userdata)
@@ -255,6 +314,7 @@ static void one_pass(Node *node, int timeout_ms)
     if (node->synced) {
         run_commands(node);
     }
+    answer_questions(node);
     bool idle = capture_streams(node->capture)->len == 0;
     capture_run(node->capture, MIN(timeout_ms, idle ? IDLE_MS : PASS_MS));
 }
@@ -324,6 +384,7 @@ Node *node_new(const NodeInfo *info, Selector *allowed)
                                            (GDestroyNotify)(void (*)(void))entity_unref);
     node->problems = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     node->commands = g_async_queue_new_full(command_free);
+    node->questions = g_async_queue_new_full(question_unref);
     return node;
 }
 
@@ -363,6 +424,7 @@ Node *node_free(Node *node)
         }
         capture_free(node->capture);
         g_async_queue_unref(node->commands);
+        g_async_queue_unref(node->questions);
         g_hash_table_unref(node->entities);
         g_hash_table_unref(node->problems);
         selector_free(node->allowed);

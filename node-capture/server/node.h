@@ -9,6 +9,7 @@
 #include "common/rpc/rpc.h"
 #include "node-capture/server/capture.h"
 #include "node-capture/server/info.h"
+#include "node-capture/server/snapshot.h"
 #include "node-capture/server/stream.h"
 #include "node-capture/source/source.h"
 #include "node-capture/targets/targets.h"
@@ -40,3 +41,7 @@ void node_stream_refused(Node *node); /* for the counter */
 void node_answer_status(Node *node, RpcCall *call);
 void node_answer_targets(Node *node, RpcCall *call,
                          Selector *selector); /* takes over the selector */
+
+/* Waits for the capture thread, also before the first inventory is known. Returns 0, or -ETIMEDOUT.
+ * From any other thread, between node_start() and node_stop(). */
+int node_snapshot(Node *node, uint64_t timeout_ns, Snapshot *ret);

@@ -409,6 +409,8 @@ void queue_loss(Queue *queue, const QueueLoss *loss)
         queue->stats.invalid += loss->packets;
     } else if (loss->stage == REMORA__V1__LOSS_STAGE__LOSS_STAGE_KERNEL_RING) {
         queue->stats.kernel_lost += loss->packets;
+    } else if (loss->stage == REMORA__V1__LOSS_STAGE__LOSS_STAGE_CAPTURE_START) {
+        queue->stats.start_losses++;
     }
     step_add_loss(last_step(queue), loss);
 }

@@ -39,6 +39,7 @@ typedef struct QueueStats {
     uint64_t dropped;       /* LOSS_STAGE_SUBSCRIBER_QUEUE */
     uint64_t invalid;       /* LOSS_STAGE_INVALID */
     uint64_t kernel_lost;   /* LOSS_STAGE_KERNEL_RING, told by queue_loss() */
+    uint64_t start_losses;  /* LOSS_STAGE_CAPTURE_START: times, not packets */
     uint64_t bytes_sent;    /* of blocks */
     uint64_t waiting;       /* packets in the queue */
     uint64_t waiting_bytes; /* memory they hold */

@@ -3,12 +3,9 @@
 
 #include "common/clock.h"
 
-#define COUNTERS_MAX 32u
-
 typedef struct CounterList {
-    Remora__V1__Counter counters[COUNTERS_MAX];
-    Remora__V1__Counter *pointers[COUNTERS_MAX];
-    size_t n;
+    Remora__V1__Counter counters[SNAPSHOT_COUNTERS_MAX];
+    Remora__V1__Counter *pointers[SNAPSHOT_COUNTERS_MAX];
 } CounterList;
 
 /* protobuf-c has no const strings; it only reads them here. */
@@ -27,74 +24,16 @@ static void answer(RpcCall *call, const ProtobufCMessage *message)
     rpc_call_finish(call, error, error < 0 ? "the answer is too long for a message" : NULL);
 }
 
-static void add(CounterList *list, const char *name, uint64_t value, const char *help)
+static void list_counters(const Snapshot *snapshot, CounterList *ret)
 {
-    g_assert(list->n < COUNTERS_MAX);
-    Remora__V1__Counter *counter = &list->counters[list->n];
-    remora__v1__counter__init(counter);
-    counter->name = text(name);
-    counter->value = value;
-    counter->help = text(help);
-    list->pointers[list->n++] = counter;
-}
-
-static void sum_streams(const Capture *capture, const CaptureStats *stats, StreamStats *ret,
-                        uint64_t *ret_waiting, uint64_t *ret_waiting_bytes)
-{
-    *ret = stats->closed_streams;
-    *ret_waiting = 0;
-    *ret_waiting_bytes = 0;
-    const GPtrArray *streams = capture_streams(capture);
-    for (guint i = 0; i < streams->len; i++) {
-        StreamStats one;
-        stream_stats(g_ptr_array_index(streams, i), &one);
-        ret->messages_sent += one.messages_sent;
-        ret->queue.offered += one.queue.offered;
-        ret->queue.sent += one.queue.sent;
-        ret->queue.bytes_sent += one.queue.bytes_sent;
-        ret->queue.filtered += one.queue.filtered;
-        ret->queue.dropped += one.queue.dropped;
-        ret->queue.invalid += one.queue.invalid;
-        *ret_waiting += one.queue.waiting;
-        *ret_waiting_bytes += one.queue.waiting_bytes;
+    for (size_t i = 0; i < snapshot->n_counters; i++) {
+        Remora__V1__Counter *counter = &ret->counters[i];
+        remora__v1__counter__init(counter);
+        counter->name = text(snapshot->counters[i].name);
+        counter->value = snapshot->counters[i].value;
+        counter->help = text(snapshot->counters[i].help);
+        ret->pointers[i] = counter;
     }
-}
-
-static void add_counters(CounterList *list, const Capture *capture, const NodeCounters *counters)
-{
-    CaptureStats stats;
-    StreamStats streams;
-    uint64_t waiting, waiting_bytes;
-    capture_stats(capture, &stats);
-    sum_streams(capture, &stats, &streams, &waiting, &waiting_bytes);
-
-    add(list, "packets_captured_total", stats.packets, "Packets taken from the kernel");
-    add(list, "bytes_captured_total", stats.bytes,
-        "Bytes of these packets, as far as they were copied");
-    add(list, "packets_lost_kernel_total", stats.kernel_lost,
-        "Packets that the capture rings had no room for");
-    add(list, "packets_offered_total", streams.queue.offered,
-        "Packets that streams were to get, counted once for each stream: the sum of the next six");
-    add(list, "packets_sent_total", streams.queue.sent, "Packets given to the transport");
-    add(list, "packets_filtered_total", streams.queue.filtered,
-        "Packets that a stream's own filter left out");
-    add(list, "packets_lost_queue_total", streams.queue.dropped,
-        "Packets dropped, oldest first, because a reader was too slow");
-    add(list, "packets_invalid_total", streams.queue.invalid, "Packets that could not be encoded");
-    add(list, "packets_abandoned_total", stats.closed_streams.queue.waiting,
-        "Packets that waited for a reader when it went away");
-    add(list, "packets_waiting", waiting, "Packets in the queues of open streams now");
-    add(list, "bytes_waiting", waiting_bytes, "Memory that these hold");
-    add(list, "bytes_sent_total", streams.queue.bytes_sent,
-        "Bytes of packet blocks given to the transport");
-    add(list, "messages_sent_total", streams.messages_sent, "Messages of all kinds in streams");
-    add(list, "streams_opened_total", counters->streams_opened, "Streams that were opened");
-    add(list, "streams_refused_total", counters->streams_refused,
-        "Streams refused: bad requests, or too many");
-    add(list, "identity_events_total", counters->identity_events,
-        "Changes to what is known of the cluster");
-    add(list, "targets_opened_total", stats.opened, "Times a pod was opened for capture");
-    add(list, "targets_failed_total", stats.open_failures, "Times opening a pod failed");
 }
 
 static Remora__V1__Problem *problem_new(const char *subject, const char *message)
@@ -135,23 +74,13 @@ static GPtrArray *list_problems(const Capture *capture, GHashTable *problems)
     return list;
 }
 
-static uint32_t count_captured(const Capture *capture)
-{
-    uint32_t captured = 0;
-    GHashTableIter iter;
-    Pod *pod;
-    g_hash_table_iter_init(&iter, capture_pods(capture));
-    while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
-        captured += pod->target_id != 0;
-    }
-    return captured;
-}
-
 void status_answer(RpcCall *call, const NodeInfo *info, const Capture *capture,
                    const NodeCounters *counters, GHashTable *problems)
 {
-    CounterList list = {.n = 0};
-    add_counters(&list, capture, counters);
+    Snapshot snapshot;
+    snapshot_take(capture, counters, &snapshot);
+    CounterList list;
+    list_counters(&snapshot, &list);
     GPtrArray *problem_list = list_problems(capture, problems);
 
     Remora__V1__GetStatusResponse status = REMORA__V1__GET_STATUS_RESPONSE__INIT;
@@ -162,11 +91,11 @@ void status_answer(RpcCall *call, const NodeInfo *info, const Capture *capture,
     status.version = text(info->version);
     status.start_unix_ns = info->start_unix_ns;
     status.time_unix_ns = clock_unix_ns();
-    status.subscribers = capture_streams(capture)->len;
-    status.targets_known = g_hash_table_size(capture_pods(capture));
-    status.targets_captured = count_captured(capture);
-    status.ring_bytes = capture_ring_bytes(capture);
-    status.n_counters = list.n;
+    status.subscribers = snapshot.subscribers;
+    status.targets_known = snapshot.targets_known;
+    status.targets_captured = snapshot.targets_captured;
+    status.ring_bytes = snapshot.ring_bytes;
+    status.n_counters = snapshot.n_counters;
     status.counters = list.pointers;
     status.n_problems = problem_list->len;
     status.problems = (Remora__V1__Problem **)problem_list->pdata;

@@ -7,12 +7,7 @@
 #include "common/rpc/rpc.h"
 #include "node-capture/server/capture.h"
 #include "node-capture/server/info.h"
-
-/* Counters beside those of Capture. */
-typedef struct NodeCounters {
-    uint64_t streams_opened, streams_refused;
-    uint64_t identity_events;
-} NodeCounters;
+#include "node-capture/server/snapshot.h"
 
 /* `problems`: subject -> message. Both finish the call. */
 void status_answer(RpcCall *call, const NodeInfo *info, const Capture *capture,

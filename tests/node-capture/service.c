@@ -400,6 +400,7 @@ static void test_noticed_late(Fixture *fixture, const void *data)
     node_targets_ready(fixture->node);
     state = reader_wait(reader, reader_has_lost_starts, 2);
     g_assert_cmpuint(state.start_from_ns, <=, open_ns);
+    g_assert_cmpuint(counter(fixture, "capture_start_losses_total"), ==, 2);
     g_assert_cmpuint(state.start_from_ns, >, open_ns - 20000000000u);
 
     Entity *fresh = test_pod("shop", "fresh", NULL);

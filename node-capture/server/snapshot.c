@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "node-capture/server/snapshot.h"
+
+static void add_with_kind(Snapshot *snapshot, const char *name, uint64_t value, const char *help,
+                          bool gauge)
+{
+    g_assert(snapshot->n_counters < SNAPSHOT_COUNTERS_MAX);
+    snapshot->counters[snapshot->n_counters++] = (SnapshotCounter){name, help, value, gauge};
+}
+
+static void add(Snapshot *snapshot, const char *name, uint64_t value, const char *help)
+{
+    add_with_kind(snapshot, name, value, help, false);
+}
+
+static void add_gauge(Snapshot *snapshot, const char *name, uint64_t value, const char *help)
+{
+    add_with_kind(snapshot, name, value, help, true);
+}
+
+static void sum_streams(const Capture *capture, const CaptureStats *stats, StreamStats *ret,
+                        uint64_t *ret_waiting, uint64_t *ret_waiting_bytes)
+{
+    *ret = stats->closed_streams;
+    *ret_waiting = 0;
+    *ret_waiting_bytes = 0;
+    const GPtrArray *streams = capture_streams(capture);
+    for (guint i = 0; i < streams->len; i++) {
+        StreamStats one;
+        stream_stats(g_ptr_array_index(streams, i), &one);
+        ret->messages_sent += one.messages_sent;
+        ret->queue.offered += one.queue.offered;
+        ret->queue.sent += one.queue.sent;
+        ret->queue.bytes_sent += one.queue.bytes_sent;
+        ret->queue.filtered += one.queue.filtered;
+        ret->queue.dropped += one.queue.dropped;
+        ret->queue.start_losses += one.queue.start_losses;
+        ret->queue.invalid += one.queue.invalid;
+        *ret_waiting += one.queue.waiting;
+        *ret_waiting_bytes += one.queue.waiting_bytes;
+    }
+}
+
+static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeCounters *counters)
+{
+    CaptureStats stats;
+    StreamStats streams;
+    uint64_t waiting, waiting_bytes;
+    capture_stats(capture, &stats);
+    sum_streams(capture, &stats, &streams, &waiting, &waiting_bytes);
+
+    add(snapshot, "packets_captured_total", stats.packets, "Packets taken from the kernel");
+    add(snapshot, "bytes_captured_total", stats.bytes,
+        "Bytes of these packets, as far as they were copied");
+    add(snapshot, "packets_lost_kernel_total", stats.kernel_lost,
+        "Packets that the capture rings had no room for");
+    add(snapshot, "packets_offered_total", streams.queue.offered,
+        "Packets that streams were to get, counted once for each stream: the sum of the next six");
+    add(snapshot, "packets_sent_total", streams.queue.sent, "Packets given to the transport");
+    add(snapshot, "packets_filtered_total", streams.queue.filtered,
+        "Packets that a stream's own filter left out");
+    add(snapshot, "packets_lost_queue_total", streams.queue.dropped,
+        "Packets dropped, oldest first, because a reader was too slow");
+    add(snapshot, "packets_invalid_total", streams.queue.invalid,
+        "Packets that could not be encoded");
+    add(snapshot, "packets_abandoned_total", stats.closed_streams.queue.waiting,
+        "Packets that waited for a reader when it went away");
+    add_gauge(snapshot, "packets_waiting", waiting, "Packets in the queues of open streams now");
+    add_gauge(snapshot, "bytes_waiting", waiting_bytes, "Memory that these hold");
+    add(snapshot, "capture_start_losses_total", streams.queue.start_losses,
+        "Times a stream was told that packets of a pod are missing, how many is not known: it was "
+        "noticed late or could not be opened");
+    add(snapshot, "bytes_sent_total", streams.queue.bytes_sent,
+        "Bytes of packet blocks given to the transport");
+    add(snapshot, "messages_sent_total", streams.messages_sent, "Messages of all kinds in streams");
+    add(snapshot, "streams_opened_total", counters->streams_opened, "Streams that were opened");
+    add(snapshot, "streams_refused_total", counters->streams_refused,
+        "Streams refused: bad requests, or too many");
+    add(snapshot, "identity_events_total", counters->identity_events,
+        "Changes to what is known of the cluster");
+    add(snapshot, "targets_opened_total", stats.opened, "Times a pod was opened for capture");
+    add(snapshot, "targets_failed_total", stats.open_failures, "Times opening a pod failed");
+}
+
+static void count_pods(const Capture *capture, Snapshot *snapshot)
+{
+    GHashTableIter iter;
+    Pod *pod;
+    g_hash_table_iter_init(&iter, capture_pods(capture));
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
+        snapshot->targets_known++;
+        snapshot->targets_captured += pod->target_id != 0;
+        snapshot->targets_failing +=
+            pod_state(pod) == REMORA__V1__TARGET_STATE__TARGET_STATE_FAILED;
+    }
+}
+
+void snapshot_take(const Capture *capture, const NodeCounters *counters, Snapshot *ret)
+{
+    *ret = (Snapshot){0};
+    add_counters(ret, capture, counters);
+    count_pods(capture, ret);
+    ret->subscribers = capture_streams(capture)->len;
+    ret->ring_bytes = capture_ring_bytes(capture);
+}
