@@ -17,6 +17,7 @@
 #include "node-capture/server/http.h"
 #include "node-capture/server/node.h"
 #include "node-capture/server/service.h"
+#include "node-capture/targets/kubernetes.h"
 
 static bool fail(const char *message, GError **error)
 {
@@ -135,15 +136,47 @@ static bool serve(const NodeOptions *options, const NodeInfo *info, Node *node,
     return served;
 }
 
+static ApiConfig *api_config(const NodeOptions *options, GError **error)
+{
+    ApiConfig *config = options->kubeconfig || options->context
+                            ? api_config_kubeconfig(options->kubeconfig, options->context, error)
+                            : api_config_default(error);
+    if (!config) {
+        g_prefix_error(error, "the API server is not known: ");
+        g_autofree char *message = g_strdup((*error)->message);
+        g_free((*error)->message);
+        (*error)->message = g_strdup_printf(
+            "%s; or give --inventory FILE, which needs none: what kubectl get "
+            "pods,services,endpointslices,nodes,namespaces -A -o json printed, pods with the "
+            "annotation remora.dev/netns",
+            message);
+    }
+    return config;
+}
+
+/* From an inventory file if one is named, else from Kubernetes. */
+static Targets *targets_new(const NodeOptions *options, const char *node_name, Node *node,
+                            GError **error)
+{
+    if (options->inventory) {
+        return targets_static_new(options->inventory, node_name, &node_targets_callbacks, node,
+                                  error);
+    }
+    ApiConfig *config = api_config(options, error);
+    if (!config) {
+        return NULL;
+    }
+    const PodWatchOptions pods = {.host_netns = options->host_netns,
+                                  .cgroup_prefix = options->cgroup_prefix};
+    log_info("API server: %s (from %s)", config->server, config->origin);
+    Targets *targets =
+        targets_kubernetes_new(config, &pods, node_name, &node_targets_callbacks, node, error);
+    api_config_unref(config);
+    return targets;
+}
+
 static bool run(const NodeOptions *options, const NodeInfo *info, int signal_fd, GError **error)
 {
-    if (!options->inventory) {
-        g_set_error(error, OPTION_ERROR, OPTION_ERROR_VALUE,
-                    "--inventory FILE is missing: what kubectl get "
-                    "pods,services,endpointslices,nodes,namespaces -A -o "
-                    "json printed, pods with the annotation remora.dev/netns");
-        return false;
-    }
     Selector *allowed = allowed_selector(options, error);
     if (!allowed) {
         return false;
@@ -154,8 +187,7 @@ static bool run(const NodeOptions *options, const NodeInfo *info, int signal_fd,
     }
     Node *node = node_new(info, allowed);
     bool ok = false;
-    Targets *targets =
-        targets_static_new(options->inventory, info->node, &node_targets_callbacks, node, error);
+    Targets *targets = targets_new(options, info->node, node, error);
     Source *source = targets ? source_afpacket_new(options->ring_budget, &capture_source_callbacks,
                                                    node_capture(node))
                              : NULL;

@@ -11,6 +11,7 @@ typedef struct NodeOptions {
     uint64_t max_streams;
     char *node_name, *cluster;
     char *inventory;
+    char *kubeconfig, *context, *cgroup_prefix, *host_netns;
     char **namespaces, **pods;
     char *selector;
     uint64_t snap_length, ring_budget, queue_size;

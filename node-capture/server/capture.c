@@ -62,7 +62,10 @@ Remora__V1__TargetState pod_state(const Pod *pod)
 
 static char *pod_label(const Pod *pod)
 {
-    return g_strdup_printf("%s/%s", pod->entity->namespace_name, pod->entity->name);
+    const Entity *entity = pod->entity;
+    return entity_is_provisional(entity)
+               ? g_strdup(entity->name)
+               : g_strdup_printf("%s/%s", entity->namespace_name, entity->name);
 }
 
 static void pod_set_reason(Pod *pod, const char *reason)
@@ -297,8 +300,9 @@ static Pod *pod_add(Capture *capture, const Entity *entity, int netns_fd)
     return pod;
 }
 
-/* Opens the pod, or closes it, as the streams and the configuration want it now. */
-static void pod_match_streams(Capture *capture, Pod *pod)
+/* Opens the pod, or closes it, as the streams and the configuration want it now. Who gets it only
+ * now misses what passed from `since_ns` on. */
+static void pod_match_streams(Capture *capture, Pod *pod, uint64_t since_ns)
 {
     for (guint i = 0; i < capture->streams->len; i++) {
         Stream *stream = g_ptr_array_index(capture->streams, i);
@@ -307,6 +311,9 @@ static void pod_match_streams(Capture *capture, Pod *pod)
         if (wants && !has) {
             pod_open_once(capture, pod);
             pod_subscribe(pod, stream);
+            if (pod->target_id != 0) {
+                tell_late(pod, stream, since_ns);
+            }
         } else if (!wants && has) {
             pod_unsubscribe(capture, pod, stream);
         }
@@ -320,10 +327,7 @@ void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd, 
     if (pod->netns_fd < 0) {
         pod_set_reason(pod, "no file descriptor is left for its network namespace");
     }
-    pod_match_streams(capture, pod);
-    for (guint i = 0; pod->target_id != 0 && i < pod->streams->len; i++) {
-        tell_late(pod, g_ptr_array_index(pod->streams, i), since_ns);
-    }
+    pod_match_streams(capture, pod, since_ns);
 }
 
 void capture_pod_vanished(Capture *capture, const char *uid)
@@ -345,7 +349,7 @@ void capture_pod_failed(Capture *capture, const Entity *entity, const char *reas
     pod_set_reason(pod, reason);
     if (is_new) {
         pod->settle_ns = clock_monotonic_ns() + SETTLE_NS;
-        pod_match_streams(capture, pod);
+        pod_match_streams(capture, pod, TARGETS_AT_ONCE);
     }
 }
 
@@ -353,10 +357,13 @@ void capture_pod_changed(Capture *capture, const Entity *entity)
 {
     Pod *pod = g_hash_table_lookup(capture->pods, entity->uid);
     if (pod) {
+        /* Who did not want it by its uid alone may want it by its name and labels. */
+        uint64_t since_ns =
+            entity_is_provisional(pod->entity) ? pod->entity->from_ns : TARGETS_AT_ONCE;
         entity_unref(pod->entity);
         pod->entity = entity_ref(entity);
         pod->excluded = !selector_matches(capture->allowed, entity);
-        pod_match_streams(capture, pod);
+        pod_match_streams(capture, pod, since_ns);
     }
 }
 

@@ -664,6 +664,11 @@ bool pod_watch_find_process(const PodWatch *watch, pid_t pid, PodProcess *ret_pr
     return true;
 }
 
+bool pod_watch_has_events(const PodWatch *watch)
+{
+    return watch->events != NULL;
+}
+
 void pod_watch_counters(const PodWatch *watch, PodWatchCounters *ret_counters)
 {
     *ret_counters = watch->counters;

@@ -74,4 +74,6 @@ typedef struct PodProcess {
 
 /* Whose process it is. False if it belongs to no pod, or is gone and was not known. */
 bool pod_watch_find_process(const PodWatch *watch, pid_t pid, PodProcess *ret_process);
+/* False: the kernel does not tell, /proc is looked through four times a second. */
+bool pod_watch_has_events(const PodWatch *watch);
 void pod_watch_counters(const PodWatch *watch, PodWatchCounters *ret_counters);

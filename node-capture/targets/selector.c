@@ -143,6 +143,10 @@ static bool pods_match(const GArray *patterns, const Entity *pod)
 
 bool selector_matches(const Selector *selector, const Entity *pod)
 {
+    /* What its labels are is not known: "!secret" must not let it pass. */
+    if (selector->labels && entity_is_provisional(pod)) {
+        return false;
+    }
     if (selector->namespaces && !g_hash_table_contains(selector->namespaces, pod->namespace_name)) {
         return false;
     }

@@ -2,8 +2,8 @@
 /* Which pods there are on this node, where their network namespaces are, and what else is known of
  * the cluster.
  *
- * A backend is a vtable: `static` (an inventory file; pods mapped to namespaces by annotation), a
- * fake for tests, and later the kubelet's world. Callbacks come on the thread that calls
+ * A backend is a vtable: `static` (an inventory file; pods mapped to namespaces by annotation),
+ * `kubernetes` (kubernetes.h), and a fake for tests. Callbacks come on the thread that calls
  * dispatch(), inside it. */
 #pragma once
 
@@ -32,6 +32,13 @@ typedef struct TargetsCallbacks {
     /* Something is wrong (subject, message), or well again (message NULL). */
     void (*problem)(const char *subject, const char *message, void *userdata);
 } TargetsCallbacks;
+
+/* A pod that so far is known by its uid alone: it has no namespace and no labels; its name is the
+ * uid. The real one comes by identity(). */
+static inline bool entity_is_provisional(const Entity *pod)
+{
+    return *pod->namespace_name == '\0';
+}
 
 typedef struct Targets Targets;
 typedef struct TargetsOps {

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "node-capture/targets/kubernetes.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "k8s-enrich/address.h"
+#include "k8s-enrich/api/watch.h"
+#include "node-capture/targets/pod-join.h"
+
+#define API_WAIT_NS 3000000000u /* streams wait for it no longer */
+#define POLLED_NS   250000000u  /* how late pods may be known where the kernel does not tell */
+
+#define API_SUBJECT  "API server"
+#define NODE_SUBJECT "pods of this node"
+
+/* In epoll's data. */
+enum { READY_TIMER, READY_PODS, READY_API, READY_COUNT };
+
+typedef struct KubernetesTargets {
+    Targets targets;
+    const TargetsCallbacks *callbacks;
+    void *userdata;
+    char *node_name;
+    PodJoin *join;
+    PodWatch *pods;
+    ApiWatch *api;
+    int epoll_fd, timer_fd;
+    uint64_t give_up_ns; /* monotonic: when the API server is waited for no longer */
+    bool pods_synced, api_synced, synced, gave_up;
+    bool no_pods; /* told as a problem */
+} KubernetesTargets;
+
+static void tell_problem(const char *subject, const char *message, void *userdata)
+{
+    const KubernetesTargets *targets = userdata;
+    targets->callbacks->problem(subject, message, targets->userdata);
+}
+
+/* ---- The kernel ------------------------------------------------------------------------------*/
+
+static uint64_t known_since(const KubernetesTargets *targets, uint64_t now_ns)
+{
+    if (!targets->pods_synced) {
+        return 0;
+    }
+    return pod_watch_has_events(targets->pods) ? TARGETS_AT_ONCE : now_ns - POLLED_NS;
+}
+
+static void on_sandbox(const PodSandbox *sandbox, void *userdata)
+{
+    KubernetesTargets *targets = userdata;
+    uint64_t now_ns = clock_unix_ns();
+    pod_join_sandbox(targets->join, sandbox->uid, sandbox->netns_fd, sandbox->host_network,
+                     known_since(targets, now_ns), now_ns);
+}
+
+static void on_addresses(const char *uid, const NetnsAddress *addresses, size_t count,
+                         void *userdata)
+{
+    KubernetesTargets *targets = userdata;
+    g_autoptr(GArray) reachable = g_array_new(FALSE, FALSE, sizeof(IpAddress));
+    for (size_t i = 0; i < count; i++) {
+        IpAddress address;
+        if (ip_address_from_bytes(&address, addresses[i].bytes, addresses[i].length) &&
+            ip_address_is_host(&address)) {
+            g_array_append_val(reachable, address);
+        }
+    }
+    pod_join_addresses(targets->join, uid, (const IpAddress *)reachable->data, reachable->len,
+                       clock_unix_ns());
+}
+
+static void on_container(const char *uid, const char *container_id, bool running, void *userdata)
+{
+    if (running) {
+        KubernetesTargets *targets = userdata;
+        pod_join_container(targets->join, uid, container_id, clock_unix_ns());
+    }
+}
+
+static void on_gone(const char *uid, void *userdata)
+{
+    KubernetesTargets *targets = userdata;
+    pod_join_gone(targets->join, uid, clock_unix_ns());
+}
+
+static void on_pods_synced(void *userdata)
+{
+    ((KubernetesTargets *)userdata)->pods_synced = true;
+}
+
+static const PodWatchCallbacks pod_callbacks = {on_sandbox, on_addresses,   on_container,
+                                                on_gone,    on_pods_synced, tell_problem};
+
+/* ---- The API server --------------------------------------------------------------------------*/
+
+static void on_identity(const Entity *entity, uint64_t deleted_ns, void *userdata)
+{
+    KubernetesTargets *targets = userdata;
+    pod_join_entity(targets->join, entity, deleted_ns, clock_unix_ns());
+}
+
+static void on_api_synced(void *userdata)
+{
+    KubernetesTargets *targets = userdata;
+    targets->api_synced = true;
+    pod_join_api_synced(targets->join, clock_unix_ns());
+    if (targets->gave_up) {
+        tell_problem(API_SUBJECT, NULL, targets);
+    }
+}
+
+static const ApiCallbacks api_callbacks = {on_identity, on_api_synced, tell_problem};
+
+/* ---- The backend -----------------------------------------------------------------------------*/
+
+static void check_counts(KubernetesTargets *targets)
+{
+    unsigned by_api, by_kernel;
+    pod_join_counts(targets->join, &by_api, &by_kernel);
+    bool no_pods = targets->api_synced && by_api == 0;
+    if (no_pods != targets->no_pods) {
+        g_autofree char *message = g_strdup_printf(
+            "the API server has no pod with spec.nodeName \"%s\"; check --node-name",
+            targets->node_name);
+        tell_problem(NODE_SUBJECT, no_pods ? message : NULL, targets);
+        targets->no_pods = no_pods;
+    }
+}
+
+static void check_synced(KubernetesTargets *targets, uint64_t now_ns)
+{
+    if (targets->synced || !targets->pods_synced) {
+        return;
+    }
+    if (!targets->api_synced && now_ns < targets->give_up_ns) {
+        return;
+    }
+    targets->synced = true;
+    if (!targets->api_synced) {
+        targets->gave_up = true;
+        tell_problem(API_SUBJECT,
+                     "has not told all that it knows within three seconds; pods are captured under "
+                     "their uids until it does",
+                     targets);
+    }
+    targets->callbacks->synced(targets->userdata);
+}
+
+static void set_timer(KubernetesTargets *targets, uint64_t at_ns)
+{
+    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(at_ns / 1000000000u),
+                                           .tv_nsec = (long)(at_ns % 1000000000u)}};
+    timerfd_settime(targets->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void keep_time(KubernetesTargets *targets)
+{
+    uint64_t unix_ns = clock_unix_ns(), now_ns = clock_monotonic_ns();
+    check_counts(targets);
+    check_synced(targets, now_ns);
+    uint64_t due_ns = pod_join_tick(targets->join, unix_ns);
+    uint64_t next_ns = due_ns == UINT64_MAX ? 0 : now_ns + (due_ns - unix_ns);
+    if (!targets->synced && !targets->api_synced &&
+        (next_ns == 0 || next_ns > targets->give_up_ns)) {
+        next_ns = targets->give_up_ns;
+    }
+    struct epoll_event event;
+    /* Who waits for our descriptor may do so edge-triggered, and then is told by a timer alone of
+     * what is left over. */
+    if (epoll_wait(targets->epoll_fd, &event, 1, 0) == 1) {
+        next_ns = 1;
+    }
+    set_timer(targets, next_ns); /* 0: none */
+}
+
+static int kubernetes_fd(const Targets *base)
+{
+    return ((const KubernetesTargets *)base)->epoll_fd;
+}
+
+static void kubernetes_dispatch(Targets *base)
+{
+    KubernetesTargets *targets = (KubernetesTargets *)base;
+    struct epoll_event ready[READY_COUNT];
+    int count = epoll_wait(targets->epoll_fd, ready, READY_COUNT, 0);
+    for (int i = 0; i < count; i++) {
+        uint64_t expirations;
+        switch (ready[i].data.u64) {
+        case READY_PODS:
+            pod_watch_dispatch(targets->pods);
+            break;
+        case READY_API:
+            api_watch_dispatch(targets->api);
+            break;
+        default:
+            /* Only to make it unreadable: what is due is decided by the clock. */
+            if (read(targets->timer_fd, &expirations, sizeof(expirations)) < 0) {
+                continue;
+            }
+        }
+    }
+    keep_time(targets);
+}
+
+static void kubernetes_free(Targets *base)
+{
+    KubernetesTargets *targets = (KubernetesTargets *)base;
+    api_watch_free(targets->api);
+    pod_watch_free(targets->pods);
+    pod_join_free(targets->join);
+    if (targets->timer_fd >= 0) {
+        close(targets->timer_fd);
+    }
+    if (targets->epoll_fd >= 0) {
+        close(targets->epoll_fd);
+    }
+    g_free(targets->node_name);
+    g_free(targets);
+}
+
+static const TargetsOps kubernetes_ops = {"kubernetes", kubernetes_free, kubernetes_fd,
+                                          kubernetes_dispatch};
+
+static bool watch_fd(const KubernetesTargets *targets, int fd, uint64_t what)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = what};
+    return fd >= 0 && epoll_ctl(targets->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+static bool refused(const char *what, int number, GError **error)
+{
+    g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(number), "%s: %s", what,
+                g_strerror(number));
+    return false;
+}
+
+static bool start(KubernetesTargets *targets, const ApiConfig *config,
+                  const PodWatchOptions *options, GError **error)
+{
+    targets->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    targets->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (!watch_fd(targets, targets->timer_fd, READY_TIMER)) {
+        return refused("pods cannot be followed: epoll", errno, error);
+    }
+    int result = pod_watch_new(options, &pod_callbacks, targets, &targets->pods);
+    if (result < 0) {
+        return refused("pods cannot be followed: /proc", -result, error);
+    }
+    const ApiScope scope = {.node_name = targets->node_name};
+    targets->api = api_watch_new(config, &scope, &api_callbacks, targets, error);
+    if (!targets->api) {
+        return false;
+    }
+    if (!watch_fd(targets, pod_watch_fd(targets->pods), READY_PODS) ||
+        !watch_fd(targets, api_watch_fd(targets->api), READY_API)) {
+        return refused("pods cannot be followed: epoll", errno, error);
+    }
+    return true;
+}
+
+Targets *targets_kubernetes_new(const ApiConfig *config, const PodWatchOptions *options,
+                                const char *node_name, const TargetsCallbacks *callbacks,
+                                void *userdata, GError **error)
+{
+    KubernetesTargets *targets = g_new0(KubernetesTargets, 1);
+    targets->targets.ops = &kubernetes_ops;
+    targets->callbacks = callbacks;
+    targets->userdata = userdata;
+    targets->node_name = g_strdup(node_name);
+    targets->timer_fd = -1;
+    targets->join = pod_join_new(node_name, callbacks, userdata);
+    targets->give_up_ns = clock_monotonic_ns() + API_WAIT_NS;
+    if (!start(targets, config, options, error)) {
+        kubernetes_free(&targets->targets);
+        return NULL;
+    }
+    return &targets->targets;
+}
