@@ -108,8 +108,8 @@ size_t rpc_common_args(grpc_arg *args)
     args[n++] = rpc_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
     args[n++] = rpc_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000);
 
-    /* For batches of 256 kB. The connection's window only ever leaves 64 kB, a round trip's worth,
-     * through the probe of bandwidth and delay. */
+    /* For batches of 256 kB. Without the probe of bandwidth and delay the window of the whole
+     * connection stays at 64 kB, whatever its streams may have. */
     args[n++] = (grpc_arg){.type = GRPC_ARG_STRING,
                            .key = (char *)GRPC_ARG_OPTIMIZATION_TARGET,
                            .value.string = (char *)"throughput"};
@@ -121,23 +121,15 @@ size_t rpc_common_args(grpc_arg *args)
     return n;
 }
 
-/* Before a reader is made of it: its length, or why it cannot be read. */
-static int check_message(grpc_byte_buffer *buffer, size_t *ret_length)
+int rpc_message_copy(grpc_byte_buffer *buffer, uint8_t *(*room)(size_t length, void *userdata),
+                     void *userdata, const uint8_t **ret, size_t *ret_length)
 {
     /* Nobody asked for compression, and it would hide any size. */
     if (buffer->data.raw.compression != GRPC_COMPRESS_NONE)
         return -EBADMSG;
-    *ret_length = grpc_byte_buffer_length(buffer);
-    return *ret_length > RPC_MESSAGE_MAX ? -EMSGSIZE : 0;
-}
-
-int rpc_message_copy(grpc_byte_buffer *buffer, uint8_t *(*room)(size_t length, void *userdata),
-                     void *userdata, const uint8_t **ret, size_t *ret_length)
-{
-    size_t length, at = 0;
-    int r = check_message(buffer, &length);
-    if (r < 0)
-        return r;
+    size_t length = grpc_byte_buffer_length(buffer), at = 0;
+    if (length > RPC_MESSAGE_MAX)
+        return -EMSGSIZE;
     grpc_byte_buffer_reader reader;
     if (!grpc_byte_buffer_reader_init(&reader, buffer))
         return -EBADMSG;
@@ -153,36 +145,20 @@ int rpc_message_copy(grpc_byte_buffer *buffer, uint8_t *(*room)(size_t length, v
     return 0;
 }
 
+/* The room of an RpcFlat. */
+static uint8_t *flat_room(size_t length, void *userdata)
+{
+    RpcFlat *flat = userdata;
+    if (!flat->data || flat->size < length) {
+        g_free(flat->data);
+        flat->data = g_malloc(length + 1);
+        flat->size = length;
+    }
+    return flat->data;
+}
+
 int rpc_message_flatten(grpc_byte_buffer *buffer, RpcFlat *flat, const uint8_t **ret,
                         size_t *ret_length)
 {
-    size_t length, at = 0;
-    int r = check_message(buffer, &length);
-    if (r < 0)
-        return r;
-
-    grpc_byte_buffer_reader reader;
-    if (!grpc_byte_buffer_reader_init(&reader, buffer))
-        return -EBADMSG;
-    grpc_slice *slice;
-    while (grpc_byte_buffer_reader_peek(&reader, &slice)) {
-        size_t part = GRPC_SLICE_LENGTH(*slice);
-        if (part == length) {
-            *ret = GRPC_SLICE_START_PTR(*slice);
-            break;
-        }
-        if (flat->size < length) {
-            g_free(flat->data);
-            flat->data = g_malloc(length);
-            flat->size = length;
-        }
-        memcpy(flat->data + at, GRPC_SLICE_START_PTR(*slice), part);
-        at += part;
-        *ret = flat->data;
-    }
-    grpc_byte_buffer_reader_destroy(&reader);
-    if (length == 0)
-        *ret = (const uint8_t *)"";
-    *ret_length = length;
-    return 0;
+    return rpc_message_copy(buffer, flat_room, flat, ret, ret_length);
 }

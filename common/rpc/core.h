@@ -27,8 +27,7 @@ void rpc_batch_start(grpc_call *call, const grpc_op *ops, size_t n_ops, RpcEvent
 size_t rpc_common_args(grpc_arg *args);
 grpc_arg rpc_arg(const char *key, int value);
 
-/* A received message in one piece. May point into `buffer` or into `flat`, which grows as needed.
- */
+/* A received message in one piece, in memory that is used again and grows as needed. */
 typedef struct RpcFlat {
     uint8_t *data;
     size_t size;
