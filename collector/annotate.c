@@ -16,13 +16,13 @@
 
 typedef struct CacheKey { /* no padding: hashed and compared as bytes */
     IpAddress src, dst;
-    uint64_t service_key;
+    uint64_t service_key, flow_id;
     uint32_t point_id;
     uint16_t src_port, dst_port;
     uint8_t protocol, direction, is_ip, service_is_src;
     uint32_t spare;
 } CacheKey;
-_Static_assert(sizeof(CacheKey) == 56, "CacheKey has padding");
+_Static_assert(sizeof(CacheKey) == 64, "CacheKey has padding");
 
 /* What was told of an entity already. */
 typedef struct Told {
@@ -117,6 +117,23 @@ static bool name_by_uid(const Annotator *annotator, CacheEntry *entry, const Cap
     return true;
 }
 
+/* The end that the connection really has there; false if nothing is known of it. */
+static bool name_by_flow(const Annotator *annotator, CacheEntry *entry,
+                         const AnnotateRequest *request, bool is_src, NamedEnd *end)
+{
+    const FlowEnd *real =
+        is_src == request->service_is_src ? &request->flow->server : &request->flow->client;
+    Peer peer;
+    inventory_lookup(annotator->inventory, &real->address, request->info->protocol, real->port,
+                     request->time_ns, &peer);
+    if (peer.type == PEER_UNKNOWN) {
+        narrow(entry, peer.from_ns, peer.to_ns);
+        return false;
+    }
+    name_by_peer(entry, &peer, end);
+    return true;
+}
+
 static void name_end(const Annotator *annotator, CacheEntry *entry, const AnnotateRequest *request,
                      bool is_src, NamedEnd *end)
 {
@@ -128,6 +145,8 @@ static void name_end(const Annotator *annotator, CacheEntry *entry, const Annota
         name_by_uid(annotator, entry, point, request->time_ns, end))
         return;
     if (!info->is_ip)
+        return;
+    if (request->flow && name_by_flow(annotator, entry, request, is_src, end))
         return;
     uint16_t port = is_src ? info->src_port : info->dst_port;
     Peer peer;
@@ -141,7 +160,7 @@ static void name_end(const Annotator *annotator, CacheEntry *entry, const Annota
 static void set_called_service(Names *names, const AnnotateRequest *request)
 {
     NamedEnd *end = request->service_is_src ? &names->src : &names->dst;
-    if (end->type == PEER_POD)
+    if (end->type == PEER_POD || (request->flow && end->type != PEER_UNKNOWN))
         end->service = request->service;
 }
 
@@ -189,6 +208,7 @@ static void make_key(const AnnotateRequest *request, CacheKey *ret)
         .src = info->src,
         .dst = info->dst,
         .service_key = request->service ? request->service->key : 0,
+        .flow_id = request->flow ? request->flow->id : 0,
         .point_id = request->point ? request->point->id : 0,
         .src_port = info->src_port,
         .dst_port = info->dst_port,
@@ -230,7 +250,9 @@ static void fill(Annotator *annotator, CacheEntry *entry, const CacheKey *key,
     entry->generation = inventory_generation(annotator->inventory);
     entry->from_ns = entry->to_ns = 0;
     entry->unnamed = false;
-    entry->names = (Names){.point = request->point, .cluster = annotator->cluster};
+    entry->names = (Names){.point = request->point,
+                           .cluster = annotator->cluster,
+                           .flow_id = request->flow ? request->flow->id : 0};
     name_end(annotator, entry, request, true, &entry->names.src);
     name_end(annotator, entry, request, false, &entry->names.dst);
     name_service(annotator, entry, request);

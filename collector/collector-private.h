@@ -11,6 +11,7 @@
 #include "collector/notes.h"
 #include "collector/output.h"
 #include "collector/packet.h"
+#include "collector/translations.h"
 #include "collector/vantage.h"
 
 struct Collector {
@@ -25,6 +26,7 @@ struct Collector {
     GPtrArray *nodes;    /* of NodeStream */
     GAsyncQueue *events; /* of NodeEvent */
     Inventory *inventory;
+    Translations *translations;
     GHashTable *points; /* what makes it one -> CapturePoint, kept for the collector's life */
     PacketFragments *fragments;
 

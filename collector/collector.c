@@ -106,6 +106,7 @@ Collector *collector_new(const CollectorConfig *config, const CollectorSink *sin
     collector->points = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, point_free);
     collector->fragments = g_new0(PacketFragments, 1);
     collector->inventory = inventory_new();
+    collector->translations = translations_new();
     if (config->inventory)
         inventory_foreach(config->inventory, 0, add_known_entity, collector->inventory);
     if (!add_nodes(collector, config, error))
@@ -117,6 +118,7 @@ Collector *collector_free(Collector *collector)
 {
     if (!collector)
         return NULL;
+    translations_free(collector->translations); /* gives back what the nodes were charged */
     for (guint i = 0; i < collector->nodes->len; i++)
         node_stream_free(collector->nodes->pdata[i]);
     g_ptr_array_unref(collector->nodes);
@@ -182,6 +184,7 @@ static void write_packet(Collector *c, VantagePacket *packet)
         .direction = packet->direction,
         .time_ns = p->time_ns,
         .service = packet->service,
+        .flow = packet->flow,
         .service_is_src = packet->service_is_src,
     };
     Annotation annotation;
@@ -222,10 +225,6 @@ static void take_packet(Collector *c, const MergePacket *merged)
     packet_parse(packet.point->link_type, parsed.data, parsed.captured_length, &packet.info);
     packet_fragments_resolve(c->fragments, packet.point->id, &packet.info);
     c->counting.late += merged->late;
-    if (c->vantage_mode == COLLECTOR_VANTAGE_ALL) {
-        write_packet(c, &packet);
-        return;
-    }
     vantage_push(c->vantage, &packet);
     /* What follows in this turn is not earlier than this, and that is all that is known as yet. */
     write_decided(c, MIN(merged->time_ns, merge_frontier(c->merge)));
@@ -336,6 +335,7 @@ static void forget_old_names(Collector *c, uint64_t now_ns)
     uint64_t before_ns = MIN(c->newest_time_ns, now_unix_ns) - NAMES_KEPT_NS;
     inventory_forget(c->inventory, before_ns);
     annotator_forget(c->annotator, before_ns);
+    translations_forget(c->translations, before_ns);
     for (guint i = 0; i < c->nodes->len; i++) {
         NodeStream *node = c->nodes->pdata[i];
         node_quota_recount(node->quota, c->inventory);
@@ -396,7 +396,8 @@ static void run_begin(Collector *c)
     c->output = output_new(&timed, c);
     c->early_losses = early_losses_new();
     c->merge = merge_new(c->nodes->len, c->max_wait_ns, c->memory_limit);
-    c->vantage = vantage_new(c->inventory, 0);
+    c->vantage =
+        vantage_new(c->inventory, c->translations, 0, c->vantage_mode == COLLECTOR_VANTAGE_ALL);
     c->annotator = annotator_new(c->inventory, c->cluster, c->comments);
     c->notes = notes_new(&c->sink, c->userdata);
 }

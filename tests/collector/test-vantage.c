@@ -48,7 +48,7 @@ static World *world_new(const bool *captured, size_t max_connections)
                     server_address[1], NULL);
     fixture_service(world->inventory, "dns", "10.96.0.10", 53, 53, 17, "s0", server_address[0],
                     NULL);
-    world->vantage = vantage_new(world->inventory, max_connections);
+    world->vantage = vantage_new(world->inventory, world->translations, max_connections, false);
     world->shown = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     for (uint32_t i = 0; i <= POINTS; i++) {
         world->points[i] = (CapturePoint){.id = i + 1,
