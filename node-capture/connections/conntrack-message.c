@@ -1,37 +1,145 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "node-capture/connections/conntrack-message.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <libnetfilter_conntrack/libnetfilter_conntrack.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <sys/socket.h>
 
-static bool read_address(const struct nf_conntrack *ct, enum nf_conntrack_attr v4,
-                         enum nf_conntrack_attr v6, IpAddress *ret)
+typedef struct Bytes {
+    const uint8_t *at;
+    size_t length;
+} Bytes;
+
+/* One direction. */
+typedef struct Tuple {
+    IpAddress src, dst;
+    uint16_t src_port, dst_port;
+    uint8_t protocol;
+    bool has_src, has_dst;
+} Tuple;
+
+typedef struct Message {
+    Tuple original, reply;
+    uint32_t id;
+    uint64_t start_ns;
+} Message;
+
+/* Takes the next attribute off: 1 with its type and value, 0 at the end, or -EBADMSG. */
+static int next_attribute(Bytes *list, uint16_t *ret_type, Bytes *ret)
 {
-    if (nfct_attr_is_set(ct, v4) > 0) {
-        return ip_address_from_bytes(ret, nfct_get_attr(ct, v4), 4);
+    struct nlattr header;
+    if (list->length < sizeof(header)) {
+        return list->length ? -EBADMSG : 0;
     }
-    return nfct_attr_is_set(ct, v6) > 0 && ip_address_from_bytes(ret, nfct_get_attr(ct, v6), 16);
+    memcpy(&header, list->at, sizeof(header));
+    if (header.nla_len < sizeof(header) || header.nla_len > list->length) {
+        return -EBADMSG;
+    }
+    *ret_type = header.nla_type & NLA_TYPE_MASK;
+    *ret = (Bytes){list->at + sizeof(header), header.nla_len - sizeof(header)};
+    size_t step = NLA_ALIGN((size_t)header.nla_len);
+    step = step < list->length ? step : list->length;
+    *list = (Bytes){list->at + step, list->length - step};
+    return 1;
 }
 
-static bool read_ends(const struct nf_conntrack *ct, ConntrackEntry *entry)
+/* Calls for each attribute until one is wrong. */
+static int each(Bytes list, int (*take)(uint16_t type, Bytes value, void *userdata), void *userdata)
 {
-    ConntrackTuple *tuple = &entry->tuple;
-    if (!read_address(ct, ATTR_ORIG_IPV4_SRC, ATTR_ORIG_IPV6_SRC, &tuple->client.address) ||
-        !read_address(ct, ATTR_ORIG_IPV4_DST, ATTR_ORIG_IPV6_DST, &tuple->service.address) ||
-        !read_address(ct, ATTR_REPL_IPV4_SRC, ATTR_REPL_IPV6_SRC, &entry->server.address) ||
-        !read_address(ct, ATTR_REPL_IPV4_DST, ATTR_REPL_IPV6_DST, &entry->masked_client.address)) {
-        return false;
+    uint16_t type;
+    Bytes value;
+    int r;
+    while ((r = next_attribute(&list, &type, &value)) > 0) {
+        r = take(type, value, userdata);
+        if (r < 0) {
+            return r;
+        }
     }
-    tuple->client.port = ntohs(nfct_get_attr_u16(ct, ATTR_ORIG_PORT_SRC));
-    tuple->service.port = ntohs(nfct_get_attr_u16(ct, ATTR_ORIG_PORT_DST));
-    entry->server.port = ntohs(nfct_get_attr_u16(ct, ATTR_REPL_PORT_SRC));
-    entry->masked_client.port = ntohs(nfct_get_attr_u16(ct, ATTR_REPL_PORT_DST));
-    return true;
+    return r;
+}
+
+/* A number in network order, of as many bytes as it has. */
+static int read_number(Bytes value, size_t length, uint64_t *ret)
+{
+    if (value.length != length) {
+        return -EBADMSG;
+    }
+    *ret = 0;
+    for (size_t i = 0; i < length; i++) {
+        *ret = *ret << 8 | value.at[i];
+    }
+    return 0;
+}
+
+static int take_address(uint16_t type, Bytes value, void *userdata)
+{
+    Tuple *tuple = userdata;
+    bool is_src = type == CTA_IP_V4_SRC || type == CTA_IP_V6_SRC;
+    bool is_v4 = type == CTA_IP_V4_SRC || type == CTA_IP_V4_DST;
+    if (!is_src && type != CTA_IP_V4_DST && type != CTA_IP_V6_DST) {
+        return 0;
+    }
+    if (value.length != (is_v4 ? 4 : 16)) {
+        return -EBADMSG;
+    }
+    *(is_src ? &tuple->has_src : &tuple->has_dst) = true;
+    ip_address_from_bytes(is_src ? &tuple->src : &tuple->dst, value.at, value.length);
+    return 0;
+}
+
+static int take_port(uint16_t type, Bytes value, void *userdata)
+{
+    Tuple *tuple = userdata;
+    uint64_t number;
+    int r = 0;
+    if (type == CTA_PROTO_NUM && !(r = read_number(value, 1, &number))) {
+        tuple->protocol = (uint8_t)number;
+    } else if (type == CTA_PROTO_SRC_PORT && !(r = read_number(value, 2, &number))) {
+        tuple->src_port = (uint16_t)number;
+    } else if (type == CTA_PROTO_DST_PORT && !(r = read_number(value, 2, &number))) {
+        tuple->dst_port = (uint16_t)number;
+    }
+    return r;
+}
+
+static int take_tuple(uint16_t type, Bytes value, void *userdata)
+{
+    switch (type) {
+    case CTA_TUPLE_IP:
+        return each(value, take_address, userdata);
+    case CTA_TUPLE_PROTO:
+        return each(value, take_port, userdata);
+    default:
+        return 0;
+    }
+}
+
+static int take_timestamp(uint16_t type, Bytes value, void *userdata)
+{
+    return type == CTA_TIMESTAMP_START ? read_number(value, 8, userdata) : 0;
+}
+
+static int take_top(uint16_t type, Bytes value, void *userdata)
+{
+    Message *message = userdata;
+    uint64_t number;
+    int r = 0;
+    switch (type) {
+    case CTA_TUPLE_ORIG:
+        return each(value, take_tuple, &message->original);
+    case CTA_TUPLE_REPLY:
+        return each(value, take_tuple, &message->reply);
+    case CTA_TIMESTAMP:
+        return each(value, take_timestamp, &message->start_ns);
+    case CTA_ID:
+        r = read_number(value, 4, &number);
+        message->id = r ? 0 : (uint32_t)number;
+        return r;
+    default:
+        return 0;
+    }
 }
 
 static bool same_end(const ConntrackEnd *a, const ConntrackEnd *b)
@@ -39,26 +147,38 @@ static bool same_end(const ConntrackEnd *a, const ConntrackEnd *b)
     return a->port == b->port && ip_address_equal(&a->address, &b->address);
 }
 
-static int read_entry(const struct nf_conntrack *ct, ConntrackEntry *entry)
+static int read_message(const Message *message, bool ended, ConntrackEntry *ret)
 {
-    entry->tuple.protocol = nfct_get_attr_u8(ct, ATTR_ORIG_L4PROTO);
-    if (entry->tuple.protocol != IPPROTO_TCP && entry->tuple.protocol != IPPROTO_UDP &&
-        entry->tuple.protocol != IPPROTO_SCTP) {
+    const Tuple *original = &message->original, *reply = &message->reply;
+    if (original->protocol != IPPROTO_TCP && original->protocol != IPPROTO_UDP &&
+        original->protocol != IPPROTO_SCTP) {
         return 0;
     }
-    if (!read_ends(ct, entry)) {
+    if (!original->has_src || !original->has_dst || !reply->has_src || !reply->has_dst) {
         return -EBADMSG;
     }
-    entry->id = nfct_get_attr_u32(ct, ATTR_ID);
-    entry->start_ns = nfct_get_attr_u64(ct, ATTR_TIMESTAMP_START);
-    return !same_end(&entry->tuple.client, &entry->masked_client) ||
-           !same_end(&entry->tuple.service, &entry->server);
+    ConntrackEntry entry = {
+        .tuple = {.client = {original->src, original->src_port},
+                  .service = {original->dst, original->dst_port},
+                  .protocol = original->protocol},
+        .server = {reply->src, reply->src_port},
+        .masked_client = {reply->dst, reply->dst_port},
+        .id = message->id,
+        .start_ns = message->start_ns,
+        .ended = ended,
+    };
+    if (same_end(&entry.tuple.client, &entry.masked_client) &&
+        same_end(&entry.tuple.service, &entry.server)) {
+        return 0;
+    }
+    *ret = entry;
+    return 1;
 }
 
 int conntrack_message_read(const struct nlmsghdr *message, size_t length, ConntrackEntry *ret)
 {
-    if (length < NLMSG_HDRLEN || message->nlmsg_len > length ||
-        message->nlmsg_len < NLMSG_LENGTH(sizeof(struct nfgenmsg))) {
+    const size_t headers = NLMSG_LENGTH(sizeof(struct nfgenmsg));
+    if (length < NLMSG_HDRLEN || message->nlmsg_len > length || message->nlmsg_len < headers) {
         return -EBADMSG;
     }
     if (NFNL_SUBSYS_ID(message->nlmsg_type) != NFNL_SUBSYS_CTNETLINK) {
@@ -68,15 +188,8 @@ int conntrack_message_read(const struct nlmsghdr *message, size_t length, Conntr
     if (type != IPCTNL_MSG_CT_NEW && type != IPCTNL_MSG_CT_DELETE) {
         return 0;
     }
-    struct nf_conntrack *ct = nfct_new();
-    if (!ct) {
-        return -ENOMEM;
-    }
-    ConntrackEntry entry = {.ended = type == IPCTNL_MSG_CT_DELETE};
-    int r = nfct_nlmsg_parse(message, ct) < 0 ? -EBADMSG : read_entry(ct, &entry);
-    nfct_destroy(ct);
-    if (r > 0) {
-        *ret = entry;
-    }
-    return r;
+    Message read = {0};
+    const Bytes list = {(const uint8_t *)message + headers, message->nlmsg_len - headers};
+    int r = each(list, take_top, &read);
+    return r < 0 ? r : read_message(&read, type == IPCTNL_MSG_CT_DELETE, ret);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* One message of the kernel's connection tracking (ctnetlink) -> a connection whose addresses it
- * rewrites. No I/O. Source: linux/netfilter/nfnetlink_conntrack.h; libnetfilter_conntrack reads the
- * attributes. */
+ * rewrites. No I/O. Source: linux/netfilter/nfnetlink_conntrack.h. (libnetfilter_conntrack would
+ * end the process at a message that it does not expect, so it only serves the tests.) */
 #pragma once
 
 #include <linux/netlink.h>
