@@ -19,8 +19,10 @@ for _ in range(int(sys.argv[2])):
 def more_services(cluster):
     """As kube-proxy does: a node port, and masquerading for it and for a pod that calls itself."""
     frontend = cluster.pods[shop.FRONTEND]
-    own = " ".join(f"ip saddr {p['address']} ip daddr {p['address']} masquerade;" for p in cluster.pods.values())
     for host in cluster.hosts.values():
+        # Not masquerade: that would be the demo's gateway, a link-local address, which means another one in every pod.
+        own = " ".join(f"ip saddr {p['address']} ip daddr {p['address']} snat ip to {host['address']};"
+                       for p in cluster.pods.values())
         cluster.exec(host["name"], ["nft", "-f", "-"], text=True, input=f"""
             table ip nodeport {{
               chain prerouting {{ type nat hook prerouting priority -90;
