@@ -429,8 +429,11 @@ bool collector_run(Collector *collector, GError **error)
         hopeless = is_hopeless(c, now_ns - start_ns, error);
     }
     close_streams(c);
-    if (!hopeless || c->was_connected)
+    /* What was there before this run is not given up for a file without a packet. */
+    if (c->was_connected)
         pump_all(c);
+    else if (!hopeless)
+        notes_flush(c->notes, clock_monotonic_ns(), true);
     run_end(c);
     if (hopeless)
         return false;

@@ -86,10 +86,36 @@ static void test_more_losses_than_fit(void)
     g_assert_cmpuint(drops, ==, 700);
 }
 
+/* A node and a link type have one interface, also where the names in the file are the same. */
+static void test_interfaces(void)
+{
+    enum { NODES = 65536 };
+    static const CollectorSink sink = {.write = keep, .note = ignore};
+    g_autoptr(GByteArray) file = g_byte_array_new();
+    Output *output = output_new(&sink, file);
+    gint64 start = g_get_monotonic_time();
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < NODES; i++) {
+            char node[16];
+            g_snprintf(node, sizeof node, "n%u", i);
+            CapturePoint point = {.cluster = "", .node = node, .link_type = 1};
+            g_assert_cmpuint(output_interface(output, &point, 0, "", "", ""), ==, i);
+        }
+    }
+    /* A linear search takes more than ten times as long. */
+    g_assert_cmpint(g_get_monotonic_time() - start, <, 2 * G_USEC_PER_SEC);
+    const CapturePoint raw = {.cluster = "", .node = "n0", .link_type = 101};
+    const CapturePoint same = {.cluster = "", .node = "n0/raw", .link_type = 1};
+    g_assert_cmpuint(output_interface(output, &raw, 0, "", "", ""), ==, NODES);
+    g_assert_cmpuint(output_interface(output, &same, 0, "", "", ""), ==, NODES + 1);
+    output_free(output);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/output/all-losses-fit", test_all_losses_fit);
     g_test_add_func("/output/more-losses-than-fit", test_more_losses_than_fit);
+    g_test_add_func("/output/interfaces", test_interfaces);
     return g_test_run();
 }
