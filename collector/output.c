@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/pcapng/pcapng.h"
+#include "common/seeded-hash.h"
 
 #define BUFFER_BYTES     (1024u * 1024u)
 #define FLUSH_BYTES      (256u * 1024u)
@@ -43,7 +44,7 @@ static void interface_free(gpointer data)
 static guint interface_hash(gconstpointer data)
 {
     const Interface *interface = data;
-    return g_str_hash(interface->name) * 31 + interface->link_type;
+    return seeded_str_hash(interface->name) + interface->link_type;
 }
 
 static gboolean interface_equal(gconstpointer data, gconstpointer other_data)
