@@ -9,6 +9,7 @@
 #include "collector/collector-private.h"
 #include "common/clock.h"
 #include "common/pcapng/pcapng.h"
+#include "common/seeded-hash.h"
 
 #define DEFAULT_MAX_WAIT_NS        (1000u * 1000000u)
 #define DEFAULT_MEMORY_LIMIT       (256u * 1024u * 1024u)
@@ -103,7 +104,7 @@ Collector *collector_new(const CollectorConfig *config, const CollectorSink *sin
     collector->client = rpc_client_new();
     collector->events = g_async_queue_new();
     collector->nodes = g_ptr_array_new();
-    collector->points = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, point_free);
+    collector->points = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, point_free);
     collector->fragments = g_new0(PacketFragments, 1);
     collector->inventory = inventory_new();
     if (config->inventory)
@@ -429,8 +430,11 @@ bool collector_run(Collector *collector, GError **error)
         hopeless = is_hopeless(c, now_ns - start_ns, error);
     }
     close_streams(c);
-    if (!hopeless || c->was_connected)
+    /* What was there before this run is not given up for a file without a packet. */
+    if (c->was_connected)
         pump_all(c);
+    else if (!hopeless)
+        notes_flush(c->notes, clock_monotonic_ns(), true);
     run_end(c);
     if (hopeless)
         return false;

@@ -76,7 +76,7 @@ Collector *collector_new(const CollectorConfig *config, const CollectorSink *sin
                          GError **error);
 /* Runs until collector_stop(), a write error or, at the start, no node at all could be reached.
  * true if stopped by collector_stop() or EPIPE. On false the error says which endpoint, why and
- * what to do. Flushes, writes interface statistics. */
+ * what to do. Flushes, writes interface statistics; not a byte if no node ever answered. */
 bool collector_run(Collector *collector, GError **error);
 void collector_stop(Collector *collector); /* from any thread and from signal handlers */
 void collector_stats(const Collector *collector, CollectorStats *ret); /* from any thread */

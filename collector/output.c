@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/pcapng/pcapng.h"
+#include "common/seeded-hash.h"
 
 #define BUFFER_BYTES     (1024u * 1024u)
 #define FLUSH_BYTES      (256u * 1024u)
@@ -25,6 +26,7 @@ struct Output {
     const CollectorSink *sink;
     void *userdata;
     GPtrArray *interfaces; /* of Interface */
+    GHashTable *ids;       /* Interface -> index + 1: a node may tell of tens of thousands */
     PcapngBuilder builder;
     int error;
     uint64_t packets, bytes;
@@ -37,6 +39,18 @@ static void interface_free(gpointer data)
     g_string_free(interface->pending_text, TRUE);
     g_free(interface->name);
     g_free(interface);
+}
+
+static guint interface_hash(gconstpointer data)
+{
+    const Interface *interface = data;
+    return seeded_str_hash(interface->name) + interface->link_type;
+}
+
+static gboolean interface_equal(gconstpointer data, gconstpointer other_data)
+{
+    const Interface *interface = data, *other = other_data;
+    return interface->link_type == other->link_type && strcmp(interface->name, other->name) == 0;
 }
 
 static const char *system_name(void)
@@ -58,6 +72,7 @@ Output *output_new(const CollectorSink *sink, void *userdata)
     output->sink = sink;
     output->userdata = userdata;
     output->interfaces = g_ptr_array_new_with_free_func(interface_free);
+    output->ids = g_hash_table_new(interface_hash, interface_equal);
     output->buffer = g_malloc(BUFFER_BYTES);
     pcapng_builder_init(&output->builder, output->buffer, BUFFER_BYTES);
     pcapng_build_section(&output->builder);
@@ -71,6 +86,7 @@ Output *output_free(Output *output)
 {
     if (!output)
         return NULL;
+    g_hash_table_unref(output->ids);
     g_ptr_array_unref(output->interfaces);
     g_free(output->buffer);
     g_free(output);
@@ -128,16 +144,16 @@ uint32_t output_interface(Output *output, const CapturePoint *point, uint32_t sn
                           const char *filter, const char *hardware, const char *os)
 {
     g_autofree char *name = interface_name(point);
-    for (uint32_t i = 0; i < output->interfaces->len; i++) {
-        const Interface *known = output->interfaces->pdata[i];
-        if (known->link_type == point->link_type && strcmp(known->name, name) == 0)
-            return i;
-    }
+    const Interface wanted = {.name = name, .link_type = point->link_type};
+    uint32_t known = GPOINTER_TO_UINT(g_hash_table_lookup(output->ids, &wanted));
+    if (known)
+        return known - 1;
     Interface *interface = g_new0(Interface, 1);
     interface->name = g_steal_pointer(&name);
     interface->link_type = point->link_type;
     interface->pending_text = g_string_new(NULL);
     g_ptr_array_add(output->interfaces, interface);
+    g_hash_table_insert(output->ids, interface, GUINT_TO_POINTER(output->interfaces->len));
 
     reserve(output, 64 * 1024);
     pcapng_build_interface(&output->builder, point->link_type, snap_length);

@@ -134,6 +134,11 @@ static void summarize(const Capture *capture, bool succeeded)
     collector_stats(capture->collector, &stats);
     if (!succeeded && stats.packets_written == 0)
         return;
+    if (writer_bytes(capture->writer) == 0 && stats.packets_written == 0) {
+        log_info("Stopped before a node answered: nothing written to %s",
+                 writer_name(capture->writer));
+        return;
+    }
     /* Under a limit the collector hands over more than is written. */
     uint64_t limit = capture->options->packets;
     uint64_t packets = limit ? MIN(limit, stats.packets_written) : stats.packets_written;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <glib.h>
 #include <string.h>
+#include <time.h>
 
 #include "collector/output.h"
 #include "common/pcapng/pcapng.h"
@@ -86,10 +87,80 @@ static void test_more_losses_than_fit(void)
     g_assert_cmpuint(drops, ==, 700);
 }
 
+static uint32_t add_interface(Output *output, const char *node, uint16_t link_type)
+{
+    const CapturePoint point = {.cluster = "", .node = node, .link_type = link_type};
+    return output_interface(output, &point, 0, "", "", "");
+}
+
+/* A node and a link type have one interface, also where the names in the file are the same. */
+static void test_interfaces(void)
+{
+    static const CollectorSink sink = {.write = keep, .note = ignore};
+    g_autoptr(GByteArray) file = g_byte_array_new();
+    Output *output = output_new(&sink, file);
+    for (int round = 0; round < 2; round++) {
+        g_assert_cmpuint(add_interface(output, "n0", 1), ==, 0);
+        g_assert_cmpuint(add_interface(output, "n1", 1), ==, 1);
+        g_assert_cmpuint(add_interface(output, "n0", 101), ==, 2);
+        g_assert_cmpuint(add_interface(output, "n0/raw", 1), ==, 3);
+    }
+    output_free(output);
+}
+
+/* Names of the same g_str_hash, as a hostile node may choose them: "ab" and "bA" have the same one.
+ */
+static void colliding_name(uint32_t i, char out[33])
+{
+    for (unsigned bit = 0; bit < 16; bit++)
+        memcpy(out + 2 * bit, i >> bit & 1 ? "ab" : "bA", 2);
+    out[32] = 0;
+}
+
+static uint64_t thread_cpu_ns(void)
+{
+    struct timespec now;
+    g_assert_cmpint(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now), ==, 0);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* What `count` interfaces cost, each named twice: best of three. */
+static uint64_t cost_ns(uint32_t count)
+{
+    static const CollectorSink sink = {.write = keep, .note = ignore};
+    uint64_t best_ns = UINT64_MAX;
+    for (int attempt = 0; attempt < 3; attempt++) {
+        g_autoptr(GByteArray) file = g_byte_array_new();
+        Output *output = output_new(&sink, file);
+        uint64_t start_ns = thread_cpu_ns();
+        for (int round = 0; round < 2; round++) {
+            for (uint32_t i = 0; i < count; i++) {
+                char name[33];
+                colliding_name(i, name);
+                g_assert_cmpuint(add_interface(output, name, 1), ==, i);
+            }
+        }
+        best_ns = MIN(best_ns, thread_cpu_ns() - start_ns);
+        output_free(output);
+    }
+    return best_ns;
+}
+
+/* Eight times as many cost about eight times as much; in a list, or all of them in one place of a
+ * table, 64 times as much. */
+static void test_many_interfaces(void)
+{
+    uint64_t few_ns = cost_ns(2048), many_ns = cost_ns(16384);
+    g_test_message("2048: %.1f ms, 16384: %.1f ms", (double)few_ns / 1e6, (double)many_ns / 1e6);
+    g_assert_cmpuint(many_ns, <, 24 * few_ns);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/output/all-losses-fit", test_all_losses_fit);
     g_test_add_func("/output/more-losses-than-fit", test_more_losses_than_fit);
+    g_test_add_func("/output/interfaces", test_interfaces);
+    g_test_add_func("/output/many-interfaces", test_many_interfaces);
     return g_test_run();
 }

@@ -5,13 +5,14 @@ import os
 import pty
 import resource
 import signal
+import socket
 import subprocess
 import threading
 import time
 import unittest
 
-from remoradump import (Case, FAKE, PACKET, SECTION, STATISTICS, TIMEOUT, blocks, file_blocks, file_numbers, numbers,
-                        wait_until)
+from remoradump import (Case, FAKE, PACKET, REAL, SECTION, STATISTICS, TIMEOUT, blocks, file_blocks, file_numbers,
+                        numbers, wait_until)
 
 
 class Files(Case):
@@ -133,6 +134,26 @@ class Signals(Case):
             self.assertEqual(found[-1][0], STATISTICS)
             self.assertGreater(sum(kind == PACKET for kind, _ in found), 50)
             os.unlink(out)
+
+    def test_a_file_stays_if_stopped_before_a_node_answered(self):
+        """The node takes the connection and says nothing."""
+        old, new = self.write("old.pcapng", b"precious"), self.path("new.pcapng")
+        for number, out in ((1, old), (2, new)):
+            path = self.path(f"{number}.sock")
+            with socket.socket(socket.AF_UNIX) as node:
+                node.bind(path)
+                node.listen()
+                node.settimeout(TIMEOUT)
+                process = self.start("-w", out, "--endpoint", f"unix:{path}", program=REAL, stderr=subprocess.PIPE,
+                                     text=True)
+                with node.accept()[0]:
+                    process.send_signal(signal.SIGINT)
+                    _, text = process.communicate(timeout=TIMEOUT)
+            self.assertEqual(process.returncode, 0, text)
+            self.assertIn("before a node answered", text)
+        with open(old, "rb") as file:
+            self.assertEqual(file.read(), b"precious")
+        self.assertFalse(os.path.exists(new))
 
     def test_second_signal_ends_at_once(self):
         """The reader does not read, so the capture cannot flush; whoever asks twice means it."""
