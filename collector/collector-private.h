@@ -7,6 +7,7 @@
 #include "collector/collector.h"
 #include "collector/early-loss.h"
 #include "collector/merge.h"
+#include "collector/namer.h"
 #include "collector/node-stream.h"
 #include "collector/notes.h"
 #include "collector/output.h"
@@ -34,6 +35,7 @@ struct Collector {
     Merge *merge;
     Vantage *vantage;
     Annotator *annotator;
+    Namer *namer;
     Notes *notes;
     int write_error;
     bool was_connected;

@@ -174,40 +174,30 @@ static int sink_write(const uint8_t *bytes, size_t length, void *userdata)
     return r;
 }
 
-static void write_packet(Collector *c, VantagePacket *packet)
+static void write_packet(const VantagePacket *packet, const Annotation *names, void *userdata)
 {
+    Collector *c = userdata;
     const MergePacket *p = &packet->packet;
-    AnnotateRequest request = {
-        .point = packet->point,
-        .info = &packet->info,
-        .direction = packet->direction,
-        .time_ns = p->time_ns,
-        .service = packet->service,
-        .service_is_src = packet->service_is_src,
-    };
-    Annotation annotation;
-    annotate(c->annotator, &request, &annotation);
-    c->counting.unnamed += annotation.unnamed;
+    c->counting.unnamed += names->unnamed;
     c->newest_time_ns = MAX(c->newest_time_ns, p->time_ns);
     OutputPacket out = {
         .block = p->block,
         .length = p->length,
         .interface = packet->point->output,
         .time_ns = p->time_ns,
-        .options = annotation.options,
-        .options_length = annotation.length,
+        .options = names->options,
+        .options_length = names->length,
     };
     int r = output_packet(c->output, &out);
     if (r && !c->write_error)
         c->write_error = r;
-    merge_buffer_unref(p->buffer);
 }
 
 static void write_decided(Collector *c, uint64_t frontier_ns)
 {
     VantagePacket packet;
     while (vantage_pop(c->vantage, frontier_ns, &packet))
-        write_packet(c, &packet);
+        namer_push(c->namer, &packet);
 }
 
 /* A packet whose turn has come in the merge. */
@@ -224,7 +214,7 @@ static void take_packet(Collector *c, const MergePacket *merged)
     packet_fragments_resolve(c->fragments, packet.point->id, &packet.info);
     c->counting.late += merged->late;
     if (c->vantage_mode == COLLECTOR_VANTAGE_ALL) {
-        write_packet(c, &packet);
+        namer_push(c->namer, &packet);
         return;
     }
     vantage_push(c->vantage, &packet);
@@ -253,8 +243,10 @@ static void pump(Collector *c, uint64_t now_ns)
         else if (!vantage_waiting(c->vantage))
             break;
         write_decided(c, UINT64_MAX);
+        namer_flush(c->namer);
     }
     write_decided(c, merge_frontier(c->merge));
+    namer_flush(c->namer);
     /* Not a byte before a node has answered: Wireshark takes a section header for a capture that
      * works, and hides the error that follows behind "no packets captured". */
     if (c->was_connected)
@@ -269,6 +261,7 @@ static void pump_all(Collector *c)
         take_packet(c, &packet);
     }
     write_decided(c, UINT64_MAX);
+    namer_flush(c->namer);
     notes_flush(c->notes, clock_monotonic_ns(), true);
     early_losses_finish(c->early_losses, c->output);
     output_statistics(c->output, c->newest_time_ns ? c->newest_time_ns : clock_unix_ns());
@@ -398,12 +391,14 @@ static void run_begin(Collector *c)
     c->merge = merge_new(c->nodes->len, c->max_wait_ns, c->memory_limit);
     c->vantage = vantage_new(c->inventory, 0);
     c->annotator = annotator_new(c->inventory, c->cluster, c->comments);
+    c->namer = namer_new(c->annotator, write_packet, c);
     c->notes = notes_new(&c->sink, c->userdata);
 }
 
 static void run_end(Collector *c)
 {
     publish_stats(c);
+    c->namer = namer_free(c->namer);
     c->vantage = vantage_free(c->vantage);
     c->merge = merge_free(c->merge);
     c->annotator = annotator_free(c->annotator);

@@ -9,22 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "node-capture/server/stream.h"
+#include "node-capture/server/pod.h"
 #include "node-capture/source/source.h"
 #include "node-capture/targets/targets.h"
-
-typedef struct Pod {
-    Entity *entity;
-    int netns_fd;           /* ours; -1: there is none */
-    bool excluded;          /* by the configuration */
-    char *reason;           /* why it is not captured, if that is a fault; else NULL */
-    bool told;              /* its streams know that it cannot be captured */
-    uint64_t settle_ns;     /* monotonic: until then streams are not told of `reason`; 0: over */
-    uint32_t target_id;     /* 0: not open */
-    GPtrArray *interfaces;  /* of NodeInterface *, while it is open */
-    GPtrArray *streams;     /* of Stream *, borrowed: those that want it */
-    SourceTargetStats past; /* of earlier openings */
-} Pod;
 
 typedef struct CaptureStats {
     uint64_t packets, bytes; /* that the source handed over */
@@ -68,4 +55,3 @@ void capture_stats(const Capture *capture, CaptureStats *ret);
 uint64_t capture_ring_bytes(const Capture *capture);
 GHashTable *capture_pods(const Capture *capture); /* uid -> Pod, not to be changed */
 void capture_pod_stats(const Capture *capture, const Pod *pod, SourceTargetStats *ret);
-Remora__V1__TargetState pod_state(const Pod *pod);

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "node-capture/server/known.h"
 #include "node-capture/server/status.h"
 
 #define PASS_MS \
@@ -43,7 +44,7 @@ struct Node {
     Selector *allowed;
     Capture *capture;
     Targets *targets;
-    GHashTable *entities; /* &entity->key -> Entity: all that is known */
+    Known *known;
     GHashTable *problems; /* subject -> message, as the targets told */
     NodeCounters counters;
     bool synced;
@@ -99,11 +100,6 @@ void node_answer_targets(Node *node, RpcCall *call, Selector *selector)
         node, (Command){.kind = COMMAND_TARGETS, .call = rpc_call_ref(call), .selector = selector});
 }
 
-static void queue_entity(void *key, void *entity, void *queue)
-{
-    queue_identity(queue, entity, 0);
-}
-
 static void add_stream(Node *node, Stream *stream)
 {
     if (stream_is_closed(stream)) {
@@ -112,14 +108,27 @@ static void add_stream(Node *node, Stream *stream)
     node->counters.streams_opened++;
     log_info("stream %" PRIu64 " opened by %s: %s", stream_id(stream), stream_peer(stream),
              stream_wish(stream)->summary);
+    known_add_stream(node->known, stream);
+}
+
+/* It has been told all that is known. */
+static void begin_stream(Node *node, Stream *stream)
+{
     capture_add_stream(node->capture, stream);
-    Queue *queue = stream_lock(stream);
-    g_hash_table_foreach(node->entities, queue_entity, queue);
-    queue_synced(queue);
+    queue_synced(stream_lock(stream));
     stream_unlock(stream);
     capture_begin_stream(node->capture, stream);
     if (node_is_stopping(node)) {
         stream_end(stream, node->stop_reason);
+    }
+}
+
+static void tell_known(Node *node)
+{
+    Stream *stream = known_tell(node->known);
+    if (stream) {
+        begin_stream(node, stream);
+        stream_unref(stream);
     }
 }
 
@@ -141,7 +150,8 @@ static const char *closing_reason(int status)
 
 static void remove_stream(Node *node, Stream *stream, int status)
 {
-    if (!capture_remove_stream(node->capture, stream)) {
+    if (!known_remove_stream(node->known, stream) &&
+        !capture_remove_stream(node->capture, stream)) {
         return;
     }
     StreamStats stats;
@@ -262,11 +272,8 @@ static void on_identity(const Entity *entity, uint64_t deleted_ns, void *userdat
         queue_identity(stream_lock(stream), entity, deleted_ns);
         stream_unlock(stream);
     }
-    if (deleted_ns > 0) {
-        g_hash_table_remove(node->entities, &entity->key);
-    } else {
-        Entity *known = entity_ref(entity);
-        g_hash_table_replace(node->entities, &known->key, known);
+    known_apply(node->known, entity, deleted_ns);
+    if (deleted_ns == 0) {
         capture_pod_changed(node->capture, entity);
     }
 }
@@ -314,9 +321,11 @@ static void one_pass(Node *node, int timeout_ms)
     if (node->synced) {
         run_commands(node);
     }
+    tell_known(node);
     answer_questions(node);
     bool idle = capture_streams(node->capture)->len == 0;
-    capture_run(node->capture, MIN(timeout_ms, idle ? IDLE_MS : PASS_MS));
+    int wait_ms = known_has_streams(node->known) ? 0 : idle ? IDLE_MS : PASS_MS;
+    capture_run(node->capture, MIN(timeout_ms, wait_ms));
 }
 
 static void for_streams(const Node *node, void (*function)(Stream *stream, const Node *node))
@@ -338,6 +347,14 @@ static void drop_waiting(Stream *stream, const Node *node)
     stream_unlock(stream);
 }
 
+/* At the end nobody is held up by it. */
+static void tell_known_to_all(Node *node)
+{
+    while (known_has_streams(node->known)) {
+        tell_known(node);
+    }
+}
+
 /* Until all streams are closed or the time is over. */
 static void await_streams(Node *node, uint64_t deadline_ns)
 {
@@ -349,6 +366,7 @@ static void await_streams(Node *node, uint64_t deadline_ns)
         if (command) {
             run_command(node, command);
             command_free(command);
+            tell_known_to_all(node);
         }
     }
 }
@@ -357,6 +375,7 @@ static void end_streams(Node *node)
 {
     uint64_t now_ns = clock_monotonic_ns();
     one_pass(node, 0);
+    tell_known_to_all(node);
     capture_close_pods(node->capture);
     for_streams(node, end_stream);
     await_streams(node, now_ns + DRAIN_NS);
@@ -380,8 +399,7 @@ Node *node_new(const NodeInfo *info, Selector *allowed)
     node->info = info;
     node->allowed = allowed;
     node->capture = capture_new(allowed);
-    node->entities = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
-                                           (GDestroyNotify)(void (*)(void))entity_unref);
+    node->known = known_new();
     node->problems = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     node->commands = g_async_queue_new_full(command_free);
     node->questions = g_async_queue_new_full(question_unref);
@@ -425,7 +443,7 @@ Node *node_free(Node *node)
         capture_free(node->capture);
         g_async_queue_unref(node->commands);
         g_async_queue_unref(node->questions);
-        g_hash_table_unref(node->entities);
+        known_free(node->known);
         g_hash_table_unref(node->problems);
         selector_free(node->allowed);
         g_free(node->stop_reason);
