@@ -174,6 +174,15 @@ static int sink_write(const uint8_t *bytes, size_t length, void *userdata)
     return r;
 }
 
+static int sink_write_pieces(const CollectorBytes *pieces, size_t n_pieces, void *userdata)
+{
+    Collector *c = userdata;
+    uint64_t start_ns = clock_monotonic_ns();
+    int r = c->sink.write_pieces(pieces, n_pieces, c->userdata);
+    c->blocked_ns += clock_monotonic_ns() - start_ns;
+    return r;
+}
+
 static void write_packet(const VantagePacket *packet, const Annotation *names, void *userdata)
 {
     Collector *c = userdata;
@@ -182,6 +191,7 @@ static void write_packet(const VantagePacket *packet, const Annotation *names, v
     c->newest_time_ns = MAX(c->newest_time_ns, p->time_ns);
     OutputPacket out = {
         .block = p->block,
+        .buffer = p->buffer,
         .length = p->length,
         .interface = packet->point->output,
         .time_ns = p->time_ns,
@@ -385,8 +395,10 @@ static void close_streams(Collector *c)
 
 static void run_begin(Collector *c)
 {
-    static const CollectorSink timed = {sink_write, NULL};
-    c->output = output_new(&timed, c);
+    static const CollectorSink timed = {.write = sink_write};
+    static const CollectorSink timed_pieces = {.write = sink_write,
+                                               .write_pieces = sink_write_pieces};
+    c->output = output_new(c->sink.write_pieces ? &timed_pieces : &timed, c);
     c->early_losses = early_losses_new();
     c->merge = merge_new(c->nodes->len, c->max_wait_ns, c->memory_limit);
     c->vantage = vantage_new(c->inventory, 0);
@@ -399,12 +411,12 @@ static void run_end(Collector *c)
 {
     publish_stats(c);
     c->namer = namer_free(c->namer);
+    c->output = output_free(c->output);
     c->vantage = vantage_free(c->vantage);
     c->merge = merge_free(c->merge);
     c->annotator = annotator_free(c->annotator);
     c->notes = notes_free(c->notes);
     c->early_losses = early_losses_free(c->early_losses);
-    c->output = output_free(c->output);
 }
 
 bool collector_run(Collector *collector, GError **error)

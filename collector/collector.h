@@ -51,10 +51,18 @@ typedef struct CollectorConfig {
 
 typedef enum CollectorNoteLevel { COLLECTOR_INFO, COLLECTOR_WARNING } CollectorNoteLevel;
 
+typedef struct CollectorBytes {
+    const uint8_t *data;
+    size_t length;
+} CollectorBytes;
+
 typedef struct CollectorSink {
     /* pcapng bytes, whole blocks only; the first call has the section header. May block: that is
      * the flow control. Returns 0, or -errno to stop (EPIPE: the reader is gone). */
     int (*write)(const uint8_t *bytes, size_t length, void *userdata);
+    /* The same in pieces, which belong together; they may begin and end anywhere in a block. NULL:
+     * all goes through write(), with a copy more. */
+    int (*write_pieces)(const CollectorBytes *pieces, size_t n_pieces, void *userdata);
     /* A sentence for a person: node connected, lost, packets lost. */
     void (*note)(CollectorNoteLevel level, const char *text, void *userdata);
 } CollectorSink;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
 #include <glib.h>
 #include <string.h>
 #include <time.h>
@@ -155,6 +156,100 @@ static void test_many_interfaces(void)
     g_assert_cmpuint(many_ns, <, 24 * few_ns);
 }
 
+/* ---- Pieces ----------------------------------------------------------------------------------*/
+
+#define PACKETS 2000u
+
+static int keep_pieces(const CollectorBytes *pieces, size_t n_pieces, void *userdata)
+{
+    for (size_t i = 0; i < n_pieces; i++)
+        g_byte_array_append(userdata, pieces[i].data, (guint)pieces[i].length);
+    return 0;
+}
+
+static int fail_pieces(const CollectorBytes *pieces, size_t n_pieces, void *userdata)
+{
+    return -ENOSPC;
+}
+
+static void count_released(void *released)
+{
+    ++*(unsigned *)released;
+}
+
+/* A message with one packet, of a length that differs from one to the next. */
+static MergeBuffer *one_packet(unsigned number, unsigned *released)
+{
+    uint8_t block[4096], frame[2000];
+    memset(frame, (int)number, sizeof frame);
+    uint32_t length = 14 + number * 37 % 1900;
+    PcapngBuilder builder;
+    pcapng_builder_init(&builder, block, sizeof block);
+    pcapng_build_packet(&builder, 5, TIME_NS + number, frame, length, length);
+    if (number % 3)
+        pcapng_build_option_u32(&builder, PCAPNG_EPB_FLAGS, PCAPNG_DIRECTION_INBOUND);
+    g_assert_cmpint(pcapng_build_end(&builder), >, 0);
+    MergeBuffer *buffer = merge_buffer_new(block, builder.length);
+    buffer->context = released;
+    buffer->release = count_released;
+    return buffer;
+}
+
+/* Returns what the last write returned. */
+static int write_packets(const CollectorSink *sink, GByteArray *file, unsigned *released)
+{
+    static const CapturePoint point = {
+        .id = 1, .cluster = "c", .node = "n", .device = "eth0", .target_uid = "", .link_type = 1};
+    static const uint8_t comment[] = {1, 0, 5, 0, 'h', 'e', 'l', 'l', 'o', 0, 0, 0};
+    Output *output = output_new(sink, file);
+    uint32_t interface = output_interface(output, &point, 262144, "", "", "");
+    int r = 0;
+    for (unsigned i = 0; i < PACKETS && r == 0; i++) {
+        if (i == PACKETS / 2)
+            output_loss(output, interface, OUTPUT_LOST_ELSEWHERE, 7, TIME_NS, "7 lost on n");
+        MergeBuffer *buffer = one_packet(i, released);
+        OutputPacket packet = {.block = buffer->data,
+                               .length = (uint32_t)buffer->length,
+                               .buffer = buffer,
+                               .interface = interface,
+                               .time_ns = TIME_NS + i,
+                               .options = comment,
+                               .options_length = i % 2 ? sizeof comment : 0};
+        r = output_packet(output, &packet);
+        merge_buffer_unref(buffer);
+    }
+    r = r ? r : output_flush(output);
+    if (r == 0) {
+        g_assert_cmpuint(*released, ==, PACKETS);
+        g_assert_cmpuint(output_bytes(output), ==, file->len);
+    }
+    output_free(output);
+    return r;
+}
+
+/* The bytes are the same, whether the packets were copied or not. */
+static void test_pieces(void)
+{
+    static const CollectorSink whole = {.write = keep, .note = ignore};
+    static const CollectorSink pieces = {
+        .write = keep, .write_pieces = keep_pieces, .note = ignore};
+    g_autoptr(GByteArray) expected = g_byte_array_new(), file = g_byte_array_new();
+    unsigned released = 0;
+    g_assert_cmpint(write_packets(&whole, expected, &released), ==, 0);
+    released = 0;
+    g_assert_cmpint(write_packets(&pieces, file, &released), ==, 0);
+    g_assert_cmpmem(file->data, file->len, expected->data, expected->len);
+}
+
+static void test_pieces_cannot_be_written(void)
+{
+    static const CollectorSink full = {.write = keep, .write_pieces = fail_pieces, .note = ignore};
+    g_autoptr(GByteArray) file = g_byte_array_new();
+    unsigned released = 0;
+    g_assert_cmpint(write_packets(&full, file, &released), ==, -ENOSPC);
+    g_assert_cmpuint(released, >, 0); /* all of them: or the sanitizer tells of a leak */
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -162,5 +257,7 @@ int main(int argc, char **argv)
     g_test_add_func("/output/more-losses-than-fit", test_more_losses_than_fit);
     g_test_add_func("/output/interfaces", test_interfaces);
     g_test_add_func("/output/many-interfaces", test_many_interfaces);
+    g_test_add_func("/output/pieces", test_pieces);
+    g_test_add_func("/output/pieces-cannot-be-written", test_pieces_cannot_be_written);
     return g_test_run();
 }

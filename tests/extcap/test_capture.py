@@ -88,9 +88,15 @@ class Files(Case):
         self.assertTrue(last.startswith(f"remoradump: cannot write {path}: {reason}"), result.stderr)
 
     def test_full_disk_leaves_whole_blocks(self):
+        self.fill_disk("fake:packets=100000;end")
+
+    def test_full_disk_in_the_middle_of_pieces(self):
+        self.fill_disk("fake:packets=100000;pieces;end")
+
+    def fill_disk(self, endpoint):
         """A limit on the size of files stands for the disk: the write that meets it is cut short."""
         out, limit = self.path("out.pcapng"), 700001
-        result = self.run_it("--write", out, "--endpoint", "fake:packets=100000;end", preexec_fn=lambda:
+        result = self.run_it("--write", out, "--endpoint", endpoint, preexec_fn=lambda:
                              resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
         self.assert_last_line("File too large", out, result)
         found = file_numbers(out)
@@ -108,6 +114,15 @@ class Limits(Case):
             self.assertEqual(file_numbers(out), list(range(count)))
             self.assertEqual(file_blocks(out)[-1][0], STATISTICS)
             self.assertIn(f" {count} packets, ", result.stderr)
+
+    def test_pieces(self):
+        out = self.path("out.pcapng")
+        self.run_it("-w", out, "-c", "20000", "--endpoint", "fake:packets=20000;pieces")
+        self.assertEqual(file_numbers(out), list(range(20000)))
+        self.run_it("-w", out, "--endpoint", "fake:packets=20000;pieces;end")
+        self.assertEqual(file_numbers(out), list(range(20000)))
+        self.run_it("-w", out, "-c", "777", "--endpoint", "fake:packets=20000;pieces")
+        self.assertEqual(file_numbers(out), list(range(777)))
 
     def test_packets_across_batches(self):
         out = self.path("out.pcapng")
