@@ -36,8 +36,9 @@ typedef struct CacheEntry {
     uint64_t generation;
     uint64_t made;           /* in the order of making */
     uint64_t from_ns, to_ns; /* the names are these for packets of this time; to_ns 0: open */
-    Names names;             /* entities are good as long as the generation is */
-    Told *told[2];           /* src, dst; NULL where the end is no entity */
+    uint32_t owners_generation;
+    Names names;   /* entities are good as long as the generation is; holders are not */
+    Told *told[2]; /* src, dst; NULL where the end is no entity */
     uint8_t *options;
     uint32_t length, capacity;
     bool in_use, unnamed;
@@ -45,6 +46,7 @@ typedef struct CacheEntry {
 
 struct Annotator {
     const Inventory *inventory;
+    const OwnerTable *owners; /* or NULL */
     char *cluster;
     bool comments;
     GHashTable *told; /* entity key -> Told */
@@ -82,6 +84,11 @@ Annotator *annotator_free(Annotator *annotator)
     g_free(annotator->cluster);
     g_free(annotator);
     return NULL;
+}
+
+void annotator_set_owners(Annotator *annotator, const OwnerTable *owners)
+{
+    annotator->owners = owners;
 }
 
 /* ---- Who is it -------------------------------------------------------------------------------*/
@@ -167,6 +174,59 @@ static void name_service(const Annotator *annotator, CacheEntry *entry,
             annotator->inventory, &info->src, info->protocol, info->src_port, request->time_ns);
 }
 
+/* ---- Which process is it ---------------------------------------------------------------------*/
+
+/* False if nobody can hold it. */
+static bool place_of(const NamedEnd *end, const PacketInfo *info, bool is_src, SocketPlace *ret)
+{
+    if (end->type != PEER_POD || !info->is_ip || !info->has_ports || packet_is_echo(info))
+        return false;
+    *ret = (SocketPlace){
+        .pod_key = end->entity->key,
+        .local = is_src ? info->src : info->dst,
+        .remote = is_src ? info->dst : info->src,
+        .local_port = is_src ? info->src_port : info->dst_port,
+        .remote_port = is_src ? info->dst_port : info->src_port,
+        .protocol = info->protocol,
+    };
+    return true;
+}
+
+static void find_holder(const Annotator *annotator, CacheEntry *entry,
+                        const AnnotateRequest *request, bool is_src, NamedEnd *end)
+{
+    SocketPlace place;
+    uint64_t from_ns, to_ns;
+    end->is_held = false;
+    if (!annotator->owners || !place_of(end, request->info, is_src, &place))
+        return;
+    end->is_held = owner_table_find(annotator->owners, &place, request->time_ns, &end->holder,
+                                    &from_ns, &to_ns);
+    narrow(entry, from_ns, to_ns);
+    if (end->is_held) /* that it has ended is no change, so it is asked for again */
+        narrow(entry, from_ns, request->time_ns + OWNER_LINGER_NS);
+}
+
+/* Whether another one may hold a socket of the entry's connection than when it was made. */
+static bool has_new_holder(const Annotator *annotator, CacheEntry *entry,
+                           const AnnotateRequest *request)
+{
+    if (!annotator->owners)
+        return false;
+    uint32_t generation = owner_table_generation(annotator->owners);
+    if (G_LIKELY(entry->owners_generation == generation))
+        return false;
+    SocketPlace place;
+    for (int is_src = 0; is_src <= 1; is_src++) {
+        const NamedEnd *end = is_src ? &entry->names.src : &entry->names.dst;
+        if (place_of(end, request->info, is_src, &place) &&
+            owner_table_changed(annotator->owners, &place, entry->owners_generation))
+            return true;
+    }
+    entry->owners_generation = generation;
+    return false;
+}
+
 static Told *told_of(Annotator *annotator, const Entity *entity)
 {
     if (!entity)
@@ -237,6 +297,9 @@ static void fill(Annotator *annotator, CacheEntry *entry, const CacheKey *key,
     if (request->point && *request->point->target_uid)
         entry->names.capture_pod = inventory_get(annotator->inventory, ENTITY_POD,
                                                  request->point->target_uid, request->time_ns);
+    find_holder(annotator, entry, request, true, &entry->names.src);
+    find_holder(annotator, entry, request, false, &entry->names.dst);
+    entry->owners_generation = annotator->owners ? owner_table_generation(annotator->owners) : 0;
     entry->told[0] = told_of(annotator, entry->names.src.entity);
     entry->told[1] = told_of(annotator, entry->names.dst.entity);
 
@@ -272,13 +335,15 @@ static void tell(Told *told, const Entity *entity, uint64_t time_ns)
 }
 
 /* The rare packet that says what its ends are labelled, and so on. */
-static void annotate_with_attributes(Annotator *annotator, const CacheEntry *entry,
+static void annotate_with_attributes(Annotator *annotator, CacheEntry *entry,
                                      const AnnotateRequest *request, unsigned due, Annotation *ret)
 {
     uint64_t time_ns = request->time_ns;
     Names names = entry->names;
     if (request->service) /* the one that the entry was made with may be gone */
         set_called_service(&names, request);
+    find_holder(annotator, entry, request, true, &names.src); /* as well */
+    find_holder(annotator, entry, request, false, &names.dst);
     bool overflow = false;
     ret->options = annotator->with_attributes;
     ret->length = names_encode(&names, due, annotator->comments, annotator->with_attributes,
@@ -302,7 +367,7 @@ void annotate(Annotator *annotator, const AnnotateRequest *request, Annotation *
     uint64_t time_ns = request->time_ns;
     if (!entry->in_use || entry->generation != inventory_generation(annotator->inventory) ||
         time_ns < entry->from_ns || (entry->to_ns && time_ns >= entry->to_ns) ||
-        memcmp(&entry->key, &key, sizeof key) != 0)
+        memcmp(&entry->key, &key, sizeof key) != 0 || has_new_holder(annotator, entry, request))
         fill(annotator, entry, &key, request);
 
     *ret = (Annotation){entry->options, entry->length, entry->unnamed};

@@ -308,6 +308,22 @@ static void on_identity(const Message *m, const Remora__V1__IdentityEvent *event
         node_quota_entity_charge(node->quota, (EntityKind)entity->kind, entity->uid, cost);
 }
 
+static void on_socket_owner(const Message *m, const Remora__V1__SocketOwner *told)
+{
+    Collector *c = m->collector;
+    const char *problem;
+    int error = owner_table_apply(c->owners, m->node->index, told, &problem);
+    if (error == -EINVAL)
+        notes_say(c->notes, m->now_ns, COLLECTOR_WARNING,
+                  "%s told of something that is left out: %s", node_stream_name(m->node), problem);
+    else if (error && !m->node->told_of_owners)
+        notes_say(c->notes, m->now_ns, COLLECTOR_WARNING,
+                  "%s told of more open sockets than are kept of one node: the further ones stay "
+                  "without processes",
+                  node_stream_name(m->node));
+    m->node->told_of_owners |= error == -ENOSPC;
+}
+
 static void on_end(const Message *m, const Remora__V1__End *end)
 {
     m->node->is_final |= !end->retry;
@@ -339,6 +355,9 @@ static void on_body(const Message *m, const StreamMessage *message)
         break;
     case STREAM_HEARTBEAT:
         raise_watermark(m, response->heartbeat->watermark_unix_ns);
+        break;
+    case STREAM_SOCKET_OWNER:
+        on_socket_owner(m, response->socket_owner);
         break;
     case STREAM_END:
         on_end(m, response->end);
@@ -378,6 +397,7 @@ void collector_message(Collector *collector, NodeStream *node, MergeBuffer *buff
 void collector_node_gone(Collector *collector, NodeStream *node, uint64_t now_ns)
 {
     merge_close(collector->merge, node->index);
+    owner_table_node_gone(collector->owners, node->index, clock_unix_ns());
     if (node->map) {
         GHashTableIter iter;
         gpointer value;
