@@ -343,6 +343,7 @@ static void forget_old_names(Collector *c, uint64_t now_ns)
         NodeStream *node = c->nodes->pdata[i];
         node_quota_recount(node->quota, c->inventory);
         node->told_of_quota = false;
+        node->told_of_facts = false;
     }
 }
 

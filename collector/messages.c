@@ -308,22 +308,6 @@ static void on_identity(const Message *m, const Remora__V1__IdentityEvent *event
         node_quota_entity_charge(node->quota, (EntityKind)entity->kind, entity->uid, cost);
 }
 
-static void on_socket_owner(const Message *m, const Remora__V1__SocketOwner *told)
-{
-    Collector *c = m->collector;
-    const char *problem;
-    int error = owner_table_apply(c->owners, m->node->index, told, &problem);
-    if (error == -EINVAL)
-        notes_say(c->notes, m->now_ns, COLLECTOR_WARNING,
-                  "%s told of something that is left out: %s", node_stream_name(m->node), problem);
-    else if (error && !m->node->told_of_owners)
-        notes_say(c->notes, m->now_ns, COLLECTOR_WARNING,
-                  "%s told of more open sockets than are kept of one node: the further ones stay "
-                  "without processes",
-                  node_stream_name(m->node));
-    m->node->told_of_owners |= error == -ENOSPC;
-}
-
 static void on_end(const Message *m, const Remora__V1__End *end)
 {
     m->node->is_final |= !end->retry;
@@ -350,14 +334,15 @@ static void on_body(const Message *m, const StreamMessage *message)
         output_secrets(m->collector->output, response->tls_secrets->key_log.data,
                        response->tls_secrets->key_log.len);
         break;
+    case STREAM_TRANSLATION:
+    case STREAM_SOCKET_OWNER:
+        collector_fact(m->collector, m->node, message, m->now_ns);
+        break;
     case STREAM_LOSS:
         on_loss(m, response->loss);
         break;
     case STREAM_HEARTBEAT:
         raise_watermark(m, response->heartbeat->watermark_unix_ns);
-        break;
-    case STREAM_SOCKET_OWNER:
-        on_socket_owner(m, response->socket_owner);
         break;
     case STREAM_END:
         on_end(m, response->end);

@@ -68,9 +68,9 @@ typedef struct NodeStream {
     uint64_t heartbeat_ns;
     uint64_t gone_unix_ns; /* since when it is away; 0: it is not, or never was here */
     InterfaceMap *map;
-    NodeQuota *quota;    /* of what is kept; set by the collector, over reconnects too */
-    bool told_of_quota;  /* that names are left out */
-    bool told_of_owners; /* that processes are */
+    NodeQuota *quota;   /* of what is kept; set by the collector, over reconnects too */
+    bool told_of_quota; /* that names are left out */
+    bool told_of_facts; /* that translations or socket owners are left out */
 } NodeStream;
 
 typedef struct NodeEvent {

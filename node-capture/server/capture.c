@@ -255,6 +255,7 @@ static void add_stream_stats(StreamStats *sum, const StreamStats *stats)
     sum->queue.filtered += stats->queue.filtered;
     sum->queue.dropped += stats->queue.dropped;
     sum->queue.invalid += stats->queue.invalid;
+    sum->queue.facts_dropped += stats->queue.facts_dropped;
     sum->queue.kernel_lost += stats->queue.kernel_lost;
     sum->queue.start_losses += stats->queue.start_losses;
     sum->queue.bytes_sent += stats->queue.bytes_sent;

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "node-capture/server/fact-feed.h"
 #include "node-capture/server/status.h"
 
 #define PASS_MS \
@@ -19,7 +20,8 @@ typedef enum CommandKind {
     COMMAND_REMOVE,
     COMMAND_STATUS,
     COMMAND_TARGETS,
-    COMMAND_REFUSED
+    COMMAND_REFUSED,
+    COMMAND_PROBLEM
 } CommandKind;
 
 /* Shared by the thread that asks, which may give up, and the capture thread. */
@@ -36,6 +38,7 @@ typedef struct Command {
     int status;
     RpcCall *call;
     Selector *selector;
+    char *subject, *message;
 } Command;
 
 struct Node {
@@ -43,6 +46,7 @@ struct Node {
     Selector *allowed;
     Capture *capture;
     Targets *targets;
+    FactFeed *facts;
     GHashTable *entities; /* &entity->key -> Entity: all that is known */
     GHashTable *problems; /* subject -> message, as the targets told */
     NodeCounters counters;
@@ -63,6 +67,8 @@ static void command_free(void *data)
     stream_unref(command->stream);
     rpc_call_unref(command->call);
     selector_free(command->selector);
+    g_free(command->subject);
+    g_free(command->message);
     g_free(command);
 }
 
@@ -99,6 +105,18 @@ void node_answer_targets(Node *node, RpcCall *call, Selector *selector)
         node, (Command){.kind = COMMAND_TARGETS, .call = rpc_call_ref(call), .selector = selector});
 }
 
+void node_tell_problem(Node *node, const char *subject, const char *message)
+{
+    push_command(node, (Command){.kind = COMMAND_PROBLEM,
+                                 .subject = g_strdup(subject),
+                                 .message = g_strdup(message)});
+}
+
+void node_tell_fact(Node *node, Fact *fact)
+{
+    fact_feed_push(node->facts, fact);
+}
+
 static void queue_entity(void *key, void *entity, void *queue)
 {
     queue_identity(queue, entity, 0);
@@ -116,6 +134,7 @@ static void add_stream(Node *node, Stream *stream)
     Queue *queue = stream_lock(stream);
     g_hash_table_foreach(node->entities, queue_entity, queue);
     queue_synced(queue);
+    fact_feed_tell_all(node->facts, queue);
     stream_unlock(stream);
     capture_begin_stream(node->capture, stream);
     if (node_is_stopping(node)) {
@@ -155,6 +174,18 @@ static void remove_stream(Node *node, Stream *stream, int status)
              stats.queue.waiting);
 }
 
+/* Something is wrong, or well again (message NULL). */
+static void set_problem(Node *node, const char *subject, const char *message)
+{
+    if (message) {
+        log_warning("%s: %s", subject, message);
+        g_hash_table_replace(node->problems, g_strdup(subject), g_strdup(message));
+    } else {
+        log_info("%s: well again", subject);
+        g_hash_table_remove(node->problems, subject);
+    }
+}
+
 static void run_command(Node *node, const Command *command)
 {
     switch (command->kind) {
@@ -165,6 +196,7 @@ static void run_command(Node *node, const Command *command)
         remove_stream(node, command->stream, command->status);
         break;
     case COMMAND_STATUS:
+        fact_feed_stats(node->facts, &node->counters.facts);
         status_answer(command->call, node->info, node->capture, &node->counters, node->problems);
         break;
     case COMMAND_TARGETS:
@@ -172,6 +204,9 @@ static void run_command(Node *node, const Command *command)
         break;
     case COMMAND_REFUSED:
         node->counters.streams_refused++;
+        break;
+    case COMMAND_PROBLEM:
+        set_problem(node, command->subject, command->message);
         break;
     }
 }
@@ -226,6 +261,7 @@ static void answer_questions(Node *node)
     Question *question;
     while ((question = g_async_queue_try_pop(node->questions))) {
         g_mutex_lock(&question->mutex);
+        fact_feed_stats(node->facts, &node->counters.facts);
         snapshot_take(node->capture, &node->counters, &question->snapshot);
         question->snapshot.synced = node->synced;
         question->done = true;
@@ -278,14 +314,7 @@ static void on_synced(void *userdata)
 
 static void on_problem(const char *subject, const char *message, void *userdata)
 {
-    Node *node = userdata;
-    if (message) {
-        log_warning("%s: %s", subject, message);
-        g_hash_table_replace(node->problems, g_strdup(subject), g_strdup(message));
-    } else {
-        log_info("%s: well again", subject);
-        g_hash_table_remove(node->problems, subject);
-    }
+    set_problem(userdata, subject, message);
 }
 
 const TargetsCallbacks node_targets_callbacks = {
@@ -315,6 +344,7 @@ static void one_pass(Node *node, int timeout_ms)
         run_commands(node);
     }
     answer_questions(node);
+    fact_feed_run(node->facts, capture_streams(node->capture), clock_monotonic_ns());
     bool idle = capture_streams(node->capture)->len == 0;
     capture_run(node->capture, MIN(timeout_ms, idle ? IDLE_MS : PASS_MS));
 }
@@ -374,12 +404,18 @@ static void *node_thread(void *data)
     return NULL;
 }
 
+static void wake(void *node)
+{
+    capture_wake(((Node *)node)->capture);
+}
+
 Node *node_new(const NodeInfo *info, Selector *allowed)
 {
     Node *node = g_new0(Node, 1);
     node->info = info;
     node->allowed = allowed;
     node->capture = capture_new(allowed);
+    node->facts = fact_feed_new(wake, node);
     node->entities = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
                                            (GDestroyNotify)(void (*)(void))entity_unref);
     node->problems = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -422,6 +458,7 @@ Node *node_free(Node *node)
         if (node->targets) {
             node->targets->ops->free(node->targets);
         }
+        fact_feed_free(node->facts);
         capture_free(node->capture);
         g_async_queue_unref(node->commands);
         g_async_queue_unref(node->questions);

@@ -8,6 +8,7 @@
 
 #include "common/rpc/rpc.h"
 #include "node-capture/server/capture.h"
+#include "node-capture/server/facts.h"
 #include "node-capture/server/info.h"
 #include "node-capture/server/snapshot.h"
 #include "node-capture/server/stream.h"
@@ -37,6 +38,10 @@ bool node_is_stopping(Node *node);
 void node_add_stream(Node *node, Stream *stream);
 void node_remove_stream(Node *node, Stream *stream, int status);
 void node_stream_refused(Node *node); /* for the counter */
+/* For all streams, now and to come. Takes over the reference. */
+void node_tell_fact(Node *node, Fact *fact);
+/* For GetStatus: something is wrong (subject, message), or well again (message NULL). */
+void node_tell_problem(Node *node, const char *subject, const char *message);
 /* These answer the call. */
 void node_answer_status(Node *node, RpcCall *call);
 void node_answer_targets(Node *node, RpcCall *call,

@@ -8,11 +8,13 @@
 #include <stdint.h>
 
 #include "node-capture/server/capture.h"
+#include "node-capture/server/fact-feed.h"
 
 /* Counters beside those of Capture. */
 typedef struct NodeCounters {
     uint64_t streams_opened, streams_refused;
     uint64_t identity_events;
+    FactFeedStats facts;
 } NodeCounters;
 
 #define SNAPSHOT_COUNTERS_MAX 32u
