@@ -164,6 +164,13 @@ static Fact *find_version(const OwnerTable *table, const Key *key, uint64_t from
     return fact;
 }
 
+/* The node's clock was set since it told of the beginning. */
+static Fact *find_held(const OwnerTable *table, const Key *key)
+{
+    const Chain *chain = g_hash_table_lookup(table->chains, key);
+    return chain && chain->newest->to_ns == 0 ? chain->newest : NULL;
+}
+
 static void drop_oldest(OwnerTable *table, const Key *key)
 {
     const Chain *chain = g_hash_table_lookup(table->chains, key);
@@ -279,6 +286,8 @@ int owner_table_apply(OwnerTable *table, uint32_t node, const Remora__V1__Socket
     Key keys[KEYS];
     make_keys(&place, keys);
     Fact *fact = find_version(table, &keys[EXACT], told->from_unix_ns);
+    if (!fact && told->to_unix_ns)
+        fact = find_held(table, &keys[EXACT]);
     if (fact) {
         bool same = fact->pid == told->pid && strcmp(fact->container, told->container) == 0 &&
                     strcmp(fact->process, told->process) == 0;

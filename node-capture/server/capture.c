@@ -31,6 +31,8 @@ struct Capture {
     uint32_t kernel_snap_length;
     uint64_t retry_ns; /* monotonic */
     CaptureStats stats;
+    void (*before_packets)(void *userdata);
+    void *before_userdata;
 };
 
 /* ---- Pods ------------------------------------------------------------------------------------*/
@@ -394,6 +396,9 @@ static void on_packets(uint32_t target_id, Batch *batch, void *userdata)
     if (!pod) {
         return;
     }
+    if (capture->before_packets) {
+        capture->before_packets(capture->before_userdata);
+    }
     capture->stats.packets += batch->count;
     capture->stats.bytes += batch->bytes;
     for (guint i = 0; i < pod->streams->len; i++) {
@@ -605,4 +610,10 @@ Capture *capture_free(Capture *capture)
 void capture_set_source(Capture *capture, Source *source)
 {
     capture->source = source;
+}
+
+void capture_set_before_packets(Capture *capture, void (*before)(void *userdata), void *userdata)
+{
+    capture->before_packets = before;
+    capture->before_userdata = userdata;
 }

@@ -47,6 +47,8 @@ struct Node {
     Capture *capture;
     Targets *targets;
     FactFeed *facts;
+    Owners *owners;
+    bool owners_wanted;
     GHashTable *entities; /* &entity->key -> Entity: all that is known */
     GHashTable *problems; /* subject -> message, as the targets told */
     NodeCounters counters;
@@ -197,6 +199,7 @@ static void run_command(Node *node, const Command *command)
         break;
     case COMMAND_STATUS:
         fact_feed_stats(node->facts, &node->counters.facts);
+        owners_stats(node->owners, &node->counters.sockets);
         status_answer(command->call, node->info, node->capture, &node->counters, node->problems);
         break;
     case COMMAND_TARGETS:
@@ -262,6 +265,7 @@ static void answer_questions(Node *node)
     while ((question = g_async_queue_try_pop(node->questions))) {
         g_mutex_lock(&question->mutex);
         fact_feed_stats(node->facts, &node->counters.facts);
+        owners_stats(node->owners, &node->counters.sockets);
         snapshot_take(node->capture, &node->counters, &question->snapshot);
         question->snapshot.synced = node->synced;
         question->done = true;
@@ -271,16 +275,67 @@ static void answer_questions(Node *node)
     }
 }
 
+/* ---- Owners of sockets -----------------------------------------------------------------------*/
+
+static void on_owner_fact(Fact *fact, void *userdata)
+{
+    node_tell_fact(userdata, fact);
+}
+
+static const Entity *find_pod(const char *uid, void *userdata)
+{
+    const Node *node = userdata;
+    uint64_t key = entity_key(ENTITY_POD, uid);
+    return g_hash_table_lookup(node->entities, &key);
+}
+
+static const OwnersCallbacks owners_callbacks = {on_owner_fact, find_pod};
+
+/* Nobody follows the sockets while there is no stream: what is known of them then is of no use to
+ * the next one, which is told of all that are there. */
+static void run_owners(Node *node)
+{
+    bool wanted = capture_streams(node->capture)->len > 0;
+    owners_run(node->owners, wanted);
+    if (node->owners_wanted && !wanted) {
+        fact_feed_clear(node->facts, FACT_SOCKET_OWNER);
+    }
+    node->owners_wanted = wanted;
+}
+
+/* A connection's owner is told ahead of its first packet. */
+static void before_packets(void *userdata)
+{
+    Node *node = userdata;
+    if (owners_run(node->owners, node->owners_wanted)) {
+        fact_feed_run(node->facts, capture_streams(node->capture), clock_monotonic_ns());
+    }
+}
+
+Owners *node_owners(Node *node)
+{
+    return node->owners;
+}
+
+void node_set_socket_owners(Node *node, SocketOwners *sockets)
+{
+    owners_set_sockets(node->owners, sockets);
+}
+
 /* ---- What the targets tell -------------------------------------------------------------------*/
 
 static void on_appeared(const Entity *pod, int netns_fd, uint64_t since_ns, void *userdata)
 {
-    capture_pod_appeared(((Node *)userdata)->capture, pod, netns_fd, since_ns);
+    Node *node = userdata;
+    owners_pod_appeared(node->owners, pod->uid, netns_fd);
+    capture_pod_appeared(node->capture, pod, netns_fd, since_ns);
 }
 
 static void on_vanished(const char *pod_uid, void *userdata)
 {
-    capture_pod_vanished(((Node *)userdata)->capture, pod_uid);
+    Node *node = userdata;
+    owners_pod_vanished(node->owners, pod_uid);
+    capture_pod_vanished(node->capture, pod_uid);
 }
 
 static void on_failed(const Entity *pod, const char *reason, void *userdata)
@@ -344,6 +399,7 @@ static void one_pass(Node *node, int timeout_ms)
         run_commands(node);
     }
     answer_questions(node);
+    run_owners(node);
     fact_feed_run(node->facts, capture_streams(node->capture), clock_monotonic_ns());
     bool idle = capture_streams(node->capture)->len == 0;
     capture_run(node->capture, MIN(timeout_ms, idle ? IDLE_MS : PASS_MS));
@@ -416,6 +472,8 @@ Node *node_new(const NodeInfo *info, Selector *allowed)
     node->allowed = allowed;
     node->capture = capture_new(allowed);
     node->facts = fact_feed_new(wake, node);
+    node->owners = owners_new(&owners_callbacks, node);
+    capture_set_before_packets(node->capture, before_packets, node);
     node->entities = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
                                            (GDestroyNotify)(void (*)(void))entity_unref);
     node->problems = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -458,6 +516,7 @@ Node *node_free(Node *node)
         if (node->targets) {
             node->targets->ops->free(node->targets);
         }
+        owners_free(node->owners);
         fact_feed_free(node->facts);
         capture_free(node->capture);
         g_async_queue_unref(node->commands);

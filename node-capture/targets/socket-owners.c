@@ -29,6 +29,8 @@
 #define SCAN_PAUSE_US 5000
 #define RESCAN_NS     1000000000u /* at least between two scans because of losses */
 
+#define STEP_NS 10000000 /* more is no delay between two looks at clocks: the clock was set */
+
 /* A control group, by the id that the program gives it. */
 typedef struct Group {
     uint64_t id;
@@ -161,10 +163,20 @@ static uint64_t count_lost(const KernelOwners *owners)
     return __atomic_load_n(&owners->program->bss->lost, __ATOMIC_RELAXED);
 }
 
+/* The same until the clock is set, so that what has ended has the beginning that was told. */
+static void keep_offset(KernelOwners *owners)
+{
+    uint64_t offset_ns = clock_unix_ns() - clock_monotonic_ns();
+    int64_t change_ns = (int64_t)(offset_ns - owners->unix_offset_ns);
+    if (change_ns > STEP_NS || change_ns < -STEP_NS) {
+        owners->unix_offset_ns = offset_ns;
+    }
+}
+
 static void kernel_dispatch(SocketOwners *base)
 {
     KernelOwners *owners = (KernelOwners *)base;
-    owners->unix_offset_ns = clock_unix_ns() - clock_monotonic_ns();
+    keep_offset(owners);
     ring_buffer__consume(owners->ring);
     uint64_t lost = count_lost(owners), now_ns;
     if (lost != owners->lost && owners->wanted &&
