@@ -389,6 +389,13 @@ static void on_interface(const SourceInterface *told, void *userdata)
     }
 }
 
+static void tell_before(const Capture *capture)
+{
+    if (capture->before_packets) {
+        capture->before_packets(capture->before_userdata);
+    }
+}
+
 static void on_packets(uint32_t target_id, Batch *batch, void *userdata)
 {
     Capture *capture = userdata;
@@ -396,9 +403,7 @@ static void on_packets(uint32_t target_id, Batch *batch, void *userdata)
     if (!pod) {
         return;
     }
-    if (capture->before_packets) {
-        capture->before_packets(capture->before_userdata);
-    }
+    tell_before(capture);
     capture->stats.packets += batch->count;
     capture->stats.bytes += batch->bytes;
     for (guint i = 0; i < pod->streams->len; i++) {
@@ -446,6 +451,7 @@ static void on_lost(uint32_t target_id, uint64_t packets, uint64_t from_ns, uint
 static void on_watermark(uint64_t unix_ns, void *userdata)
 {
     Capture *capture = userdata;
+    tell_before(capture);
     for (guint i = 0; i < capture->streams->len; i++) {
         Stream *stream = g_ptr_array_index(capture->streams, i);
         queue_watermark(stream_lock(stream), unix_ns);
