@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What it costs the processes of pods that their sockets are followed: short connections, and small
- * messages over TCP and UDP, over the loopback of a network namespace of its own. Blocks of both
- * kinds in turn A B B A; prints the median of the ratios of CPU time. Needs root. */
+ * messages over TCP and UDP, over the loopback of a network namespace of its own. Runs without,
+ * idle and followed in turn and back; prints the median of the ratios of CPU time. Needs root. */
 #include <glib.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -20,7 +20,7 @@
 #define MESSAGES    200000
 #define PAIRS_MAX   100
 
-static uint64_t told;
+static uint64_t told, lost;
 
 static void on_owner(const SocketNews *news, void *unused)
 {
@@ -104,9 +104,32 @@ static void udp_messages(void)
     messages(connected(SOCK_DGRAM, &address), peer);
 }
 
-/* A process of its own, so that what its kernel part costs is counted to it and nothing else is. */
-static double cpu_of(void (*work)(void), SocketOwners *owners)
+/* Without programs; with programs that nobody wants to tell anything; with programs that tell. */
+typedef enum Mode { MODE_NONE, MODE_IDLE, MODE_FOLLOWED, MODES } Mode;
+
+static SocketOwners *begin(Mode mode)
 {
+    static const SocketOwnersCallbacks callbacks = {on_owner};
+    const SocketOwnersOptions options = {0};
+    SocketOwners *owners = NULL;
+    g_autofree char *message = NULL;
+    if (mode == MODE_NONE) {
+        return NULL;
+    }
+    int error = socket_owners_kernel_new(&options, &callbacks, NULL, &owners, &message);
+    if (message) {
+        fprintf(stderr, "%s\n", message);
+        exit(EXIT_FAILURE);
+    }
+    require(error == 0, "socket owners");
+    owners->ops->want(owners, mode == MODE_FOLLOWED);
+    return owners;
+}
+
+/* A process of its own, so that what its kernel part costs is counted to it and nothing else is. */
+static double cpu_of(void (*work)(void), Mode mode)
+{
+    SocketOwners *owners = begin(mode);
     pid_t pid = fork();
     require(pid >= 0, "fork");
     if (pid == 0) {
@@ -116,11 +139,19 @@ static double cpu_of(void (*work)(void), SocketOwners *owners)
     int status = 0;
     struct rusage usage = {0};
     while (wait4(pid, &status, WNOHANG, &usage) == 0) {
-        owners->ops->dispatch(owners);
+        if (owners) {
+            owners->ops->dispatch(owners);
+        }
         g_usleep(5000);
     }
     require(status == 0, "work");
-    owners->ops->dispatch(owners);
+    if (owners) {
+        SocketOwnersStats stats;
+        owners->ops->dispatch(owners);
+        owners->ops->stats(owners, &stats);
+        lost += stats.lost;
+    }
+    socket_owners_free(owners);
     return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
@@ -131,52 +162,42 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void measure(const char *name, void (*work)(void), unsigned count, SocketOwners *owners,
-                    unsigned pairs)
+static void print_ratios(const char *what, double *ratios, unsigned pairs)
 {
-    double ratios[PAIRS_MAX], off = 0, on = 0;
-    uint64_t before = told;
-    for (unsigned i = 0; i < pairs; i++) {
-        double times[2] = {0};
-        for (unsigned j = 0; j < 4; j++) { /* off on on off */
-            bool wanted = j == 1 || j == 2;
-            owners->ops->want(owners, wanted);
-            times[wanted] += cpu_of(work, owners);
-        }
-        ratios[i] = times[1] / times[0];
-        off += times[0];
-        on += times[1];
-    }
     qsort(ratios, pairs, sizeof(ratios[0]), compare);
-    double each = 1e6 / (2.0 * pairs * count);
-    printf("%-12s %6.2f us -> %6.2f us CPU each, ratio %.3f (%.3f-%.3f), %.2f events each\n", name,
-           off * each, on * each, ratios[pairs / 2], ratios[0], ratios[pairs - 1],
-           (double)(told - before) / (2.0 * pairs * count));
+    printf(", %s %.3f (%.3f-%.3f)", what, ratios[pairs / 2], ratios[0], ratios[pairs - 1]);
+}
+
+static void measure(const char *name, void (*work)(void), unsigned count, unsigned pairs)
+{
+    static const Mode order[] = {MODE_NONE,     MODE_IDLE, MODE_FOLLOWED,
+                                 MODE_FOLLOWED, MODE_IDLE, MODE_NONE};
+    double idle[PAIRS_MAX], followed[PAIRS_MAX], none = 0;
+    told = lost = 0;
+    for (unsigned i = 0; i < pairs; i++) {
+        double times[MODES] = {0};
+        for (unsigned j = 0; j < G_N_ELEMENTS(order); j++) {
+            times[order[j]] += cpu_of(work, order[j]);
+        }
+        idle[i] = times[MODE_IDLE] / times[MODE_NONE];
+        followed[i] = times[MODE_FOLLOWED] / times[MODE_NONE];
+        none += times[MODE_NONE];
+    }
+    double each = 2.0 * pairs * count;
+    printf("%-12s %.2f us of CPU each without", name, 1e6 * none / each);
+    print_ratios("idle", idle, pairs);
+    print_ratios("followed", followed, pairs);
+    printf(", %.2f events each, %" G_GUINT64_FORMAT " lost\n", (double)told / each, lost);
 }
 
 int main(int argc, char **argv)
 {
     unsigned pairs = argc > 1 ? (unsigned)atoi(argv[1]) : 7;
     require(pairs > 0 && pairs <= PAIRS_MAX, "usage: socket-owners-bench [PAIRS]");
-    static const SocketOwnersCallbacks callbacks = {on_owner};
-    const SocketOwnersOptions options = {0};
-    SocketOwners *owners;
-    g_autofree char *message = NULL;
-    int error = socket_owners_kernel_new(&options, &callbacks, NULL, &owners, &message);
-    if (message) {
-        fprintf(stderr, "%s\n", message);
-    }
-    if (error) {
-        return EXIT_FAILURE;
-    }
     require(unshare(CLONE_NEWNET) == 0, "unshare");
-    require(system("ip link set lo up") == 0, "lo"); // NOLINT: a fixed command
-    measure("connections", connections, CONNECTIONS, owners, pairs);
-    measure("tcp-messages", tcp_messages, MESSAGES, owners, pairs);
-    measure("udp-messages", udp_messages, MESSAGES, owners, pairs);
-    SocketOwnersStats stats;
-    owners->ops->stats(owners, &stats);
-    printf("events lost: %" G_GUINT64_FORMAT "\n", stats.lost);
-    socket_owners_free(owners);
+    require(system("ip link set lo up") == 0, "lo");
+    measure("connections", connections, CONNECTIONS, pairs);
+    measure("tcp-messages", tcp_messages, MESSAGES, pairs);
+    measure("udp-messages", udp_messages, MESSAGES, pairs);
     return EXIT_SUCCESS;
 }
