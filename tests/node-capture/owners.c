@@ -155,7 +155,8 @@ static void test_container(Fixture *fixture, const void *unused)
                     .name = "web",
                     .containers = containers,
                     .n_containers = 2};
-    fixture->pod = entity_new(&draft);
+    const char *problem = NULL;
+    fixture->pod = entity_new(&draft, &problem);
     g_assert_nonnull(fixture->pod);
     owners_pod_appeared(fixture->owners, "uid-1", fixture->netns_fd);
     SocketNews news = news_of(fixture, 80);
