@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "collector/capture-point.h"
-#include "collector/owner-table.h"
+#include "collector/socket-table.h"
 #include "k8s-enrich/inventory.h"
 
 typedef struct NamedEnd {

@@ -46,7 +46,7 @@ typedef struct CacheEntry {
 
 struct Annotator {
     const Inventory *inventory;
-    const OwnerTable *owners; /* or NULL */
+    const SocketTable *owners; /* or NULL */
     char *cluster;
     bool comments;
     GHashTable *told; /* entity key -> Told */
@@ -86,7 +86,7 @@ Annotator *annotator_free(Annotator *annotator)
     return NULL;
 }
 
-void annotator_set_owners(Annotator *annotator, const OwnerTable *owners)
+void annotator_set_owners(Annotator *annotator, const SocketTable *owners)
 {
     annotator->owners = owners;
 }
@@ -200,11 +200,11 @@ static void find_holder(const Annotator *annotator, CacheEntry *entry,
     end->is_held = false;
     if (!annotator->owners || !place_of(end, request->info, is_src, &place))
         return;
-    end->is_held = owner_table_find(annotator->owners, &place, request->time_ns, &end->holder,
-                                    &from_ns, &to_ns);
+    end->is_held = socket_table_find(annotator->owners, &place, request->time_ns, &end->holder,
+                                     &from_ns, &to_ns);
     narrow(entry, from_ns, to_ns);
     if (end->is_held) /* that it has ended is no change, so it is asked for again */
-        narrow(entry, from_ns, request->time_ns + OWNER_LINGER_NS);
+        narrow(entry, from_ns, request->time_ns + SOCKET_LINGER_NS);
 }
 
 /* Whether another one may hold a socket of the entry's connection than when it was made. */
@@ -213,14 +213,14 @@ static bool has_new_holder(const Annotator *annotator, CacheEntry *entry,
 {
     if (!annotator->owners)
         return false;
-    uint32_t generation = owner_table_generation(annotator->owners);
+    uint32_t generation = socket_table_generation(annotator->owners);
     if (G_LIKELY(entry->owners_generation == generation))
         return false;
     SocketPlace place;
     for (int is_src = 0; is_src <= 1; is_src++) {
         const NamedEnd *end = is_src ? &entry->names.src : &entry->names.dst;
         if (place_of(end, request->info, is_src, &place) &&
-            owner_table_changed(annotator->owners, &place, entry->owners_generation))
+            socket_table_changed(annotator->owners, &place, entry->owners_generation))
             return true;
     }
     entry->owners_generation = generation;
@@ -299,7 +299,7 @@ static void fill(Annotator *annotator, CacheEntry *entry, const CacheKey *key,
                                                  request->point->target_uid, request->time_ns);
     find_holder(annotator, entry, request, true, &entry->names.src);
     find_holder(annotator, entry, request, false, &entry->names.dst);
-    entry->owners_generation = annotator->owners ? owner_table_generation(annotator->owners) : 0;
+    entry->owners_generation = annotator->owners ? socket_table_generation(annotator->owners) : 0;
     entry->told[0] = told_of(annotator, entry->names.src.entity);
     entry->told[1] = told_of(annotator, entry->names.dst.entity);
 

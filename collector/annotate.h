@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "collector/capture-point.h"
-#include "collector/owner-table.h"
+#include "collector/socket-table.h"
 #include "collector/packet.h"
 #include "k8s-enrich/inventory.h"
 
@@ -45,7 +45,7 @@ typedef struct Annotation {
 Annotator *annotator_new(const Inventory *inventory, const char *cluster, bool comments);
 Annotator *annotator_free(Annotator *annotator);
 /* Containers and processes are named from it, borrowed; NULL (as at first): they are not. */
-void annotator_set_owners(Annotator *annotator, const OwnerTable *owners);
+void annotator_set_owners(Annotator *annotator, const SocketTable *owners);
 void annotate(Annotator *annotator, const AnnotateRequest *request, Annotation *ret);
 /* Keeps no longer what was told of entities before `before_ns`: so what a long capture takes does
  * not grow with the pods that came and went. If they are seen again, they are told of again. */

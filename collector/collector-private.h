@@ -10,7 +10,7 @@
 #include "collector/node-stream.h"
 #include "collector/notes.h"
 #include "collector/output.h"
-#include "collector/owner-table.h"
+#include "collector/socket-table.h"
 #include "collector/packet.h"
 #include "collector/vantage.h"
 
@@ -26,7 +26,7 @@ struct Collector {
     GPtrArray *nodes;    /* of NodeStream */
     GAsyncQueue *events; /* of NodeEvent */
     Inventory *inventory;
-    OwnerTable *owners;
+    SocketTable *owners;
     GHashTable *points; /* what makes it one -> CapturePoint, kept for the collector's life */
     PacketFragments *fragments;
 

@@ -106,7 +106,7 @@ Collector *collector_new(const CollectorConfig *config, const CollectorSink *sin
     collector->points = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, point_free);
     collector->fragments = g_new0(PacketFragments, 1);
     collector->inventory = inventory_new();
-    collector->owners = owner_table_new(0);
+    collector->owners = socket_table_new(0);
     if (config->inventory)
         inventory_foreach(config->inventory, 0, add_known_entity, collector->inventory);
     if (!add_nodes(collector, config, error))
@@ -125,7 +125,7 @@ Collector *collector_free(Collector *collector)
     g_async_queue_unref(collector->events);
     g_hash_table_unref(collector->points);
     inventory_free(collector->inventory);
-    owner_table_free(collector->owners);
+    socket_table_free(collector->owners);
     g_free(collector->fragments);
     g_free(collector->cluster);
     g_mutex_clear(&collector->lock);
@@ -338,7 +338,7 @@ static void forget_old_names(Collector *c, uint64_t now_ns)
     uint64_t before_ns = MIN(c->newest_time_ns, now_unix_ns) - NAMES_KEPT_NS;
     inventory_forget(c->inventory, before_ns);
     annotator_forget(c->annotator, before_ns);
-    owner_table_forget(c->owners, MIN(c->newest_time_ns, now_unix_ns));
+    socket_table_forget(c->owners, MIN(c->newest_time_ns, now_unix_ns));
     for (guint i = 0; i < c->nodes->len; i++) {
         NodeStream *node = c->nodes->pdata[i];
         node_quota_recount(node->quota, c->inventory);

@@ -8,7 +8,7 @@ static void on_socket_owner(Collector *collector, NodeStream *node,
                             const Remora__V1__SocketOwner *owner, uint64_t now_ns)
 {
     const char *problem;
-    int error = owner_table_apply(collector->owners, node->index, owner, &problem);
+    int error = socket_table_apply(collector->owners, node->index, owner, &problem);
     if (error == -EINVAL)
         notes_say(collector->notes, now_ns, COLLECTOR_WARNING,
                   "%s told of something that is left out: %s", node_stream_name(node), problem);

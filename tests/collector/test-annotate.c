@@ -337,7 +337,7 @@ static void test_forget(void)
     inventory_free(inventory);
 }
 
-static void own(OwnerTable *owners, const char *uid, uint32_t local_port, uint32_t remote_port,
+static void own(SocketTable *owners, const char *uid, uint32_t local_port, uint32_t remote_port,
                 const char *container, const char *process, uint32_t pid)
 {
     uint8_t any_peer[4] = {0};
@@ -353,14 +353,14 @@ static void own(OwnerTable *owners, const char *uid, uint32_t local_port, uint32
     owner.container = (char *)(uintptr_t)container;
     owner.process = (char *)(uintptr_t)process;
     owner.pid = pid;
-    g_assert_cmpint(owner_table_apply(owners, 0, &owner, &problem), ==, 0);
+    g_assert_cmpint(socket_table_apply(owners, 0, &owner, &problem), ==, 0);
 }
 
 /* The processes of both ends, as soon as they are told and no later. */
 static void test_owners(void)
 {
     Inventory *inventory = cluster();
-    OwnerTable *owners = owner_table_new(0);
+    SocketTable *owners = socket_table_new(0);
     Annotator *annotator = annotator_new(inventory, NULL, false);
     annotator_set_owners(annotator, owners);
     PacketInfo info = parse(&(FixturePacket){
@@ -394,7 +394,7 @@ static void test_owners(void)
     assert_has(named, IDENTITY_PROCESS_NAME, IDENTITY_DST, "curl");
     named_clear(&named);
     annotator_free(annotator);
-    owner_table_free(owners);
+    socket_table_free(owners);
     inventory_free(inventory);
 }
 
@@ -403,7 +403,7 @@ static void test_owners(void)
 static void test_owners_on_loopback(void)
 {
     Inventory *inventory = cluster();
-    OwnerTable *owners = owner_table_new(0);
+    SocketTable *owners = socket_table_new(0);
     Annotator *annotator = annotator_new(inventory, NULL, false);
     annotator_set_owners(annotator, owners);
     PacketInfo info = parse(&(FixturePacket){
@@ -429,7 +429,7 @@ static void test_owners_on_loopback(void)
     annotate(annotator, &request, &after);
     g_assert_cmpuint(after.options[0], !=, 0x55);
     annotator_free(annotator);
-    owner_table_free(owners);
+    socket_table_free(owners);
     inventory_free(inventory);
 }
 

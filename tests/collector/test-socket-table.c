@@ -3,7 +3,7 @@
 #include <glib.h>
 #include <string.h>
 
-#include "collector/owner-table.h"
+#include "collector/socket-table.h"
 #include "fixture.h"
 
 #define T0  (1000 * SECOND)
@@ -36,7 +36,7 @@ static ProtobufCBinaryData bytes(const char *text, IpAddress *address, uint32_t 
     return (ProtobufCBinaryData){any ? 0 : 16, address->bytes};
 }
 
-static int apply_of(OwnerTable *table, uint32_t node, const Told *told)
+static int apply_of(SocketTable *table, uint32_t node, const Told *told)
 {
     IpAddress local, remote;
     const char *problem = NULL;
@@ -50,12 +50,12 @@ static int apply_of(OwnerTable *table, uint32_t node, const Told *told)
     owner.pid = told->pid;
     owner.from_unix_ns = told->from_ns;
     owner.to_unix_ns = told->to_ns;
-    int error = owner_table_apply(table, node, &owner, &problem);
+    int error = socket_table_apply(table, node, &owner, &problem);
     g_assert_true((error == -EINVAL) == (problem != NULL));
     return error;
 }
 
-static void apply(OwnerTable *table, Told told)
+static void apply(SocketTable *table, Told told)
 {
     g_assert_cmpint(apply_of(table, 0, &told), ==, 0);
 }
@@ -69,19 +69,20 @@ static SocketPlace place_of(const char *uid, const char *local, const char *remo
 }
 
 /* The process's name, or NULL. Also checks that the answer holds as long as it says. */
-static const char *holder(const OwnerTable *table, const char *local, const char *remote,
+static const char *holder(const SocketTable *table, const char *local, const char *remote,
                           uint64_t time_ns)
 {
     static char name[300];
     SocketPlace place = place_of("pod", local, remote);
     SocketHolder found = {0}, other = {0};
     uint64_t from_ns, to_ns, unused;
-    bool known = owner_table_find(table, &place, time_ns, &found, &from_ns, &to_ns);
+    bool known = socket_table_find(table, &place, time_ns, &found, &from_ns, &to_ns);
     g_assert_cmpuint(from_ns, <=, time_ns);
     g_assert_true(to_ns == 0 || to_ns > time_ns);
     const uint64_t edges[] = {from_ns, to_ns ? to_ns - 1 : time_ns + 1000 * SECOND};
     for (size_t i = 0; i < G_N_ELEMENTS(edges); i++) {
-        g_assert_true(owner_table_find(table, &place, edges[i], &other, &unused, &unused) == known);
+        g_assert_true(socket_table_find(table, &place, edges[i], &other, &unused, &unused) ==
+                      known);
         if (known)
             g_assert_cmpstr(other.process, ==, found.process);
     }
@@ -93,7 +94,7 @@ static const char *holder(const OwnerTable *table, const char *local, const char
 
 static void test_exact_and_listener(void)
 {
-    OwnerTable *table = owner_table_new(0);
+    SocketTable *table = socket_table_new(0);
     apply(table, (Told){.local = ":80", .process = "master", .from_ns = T0});
     apply(table, (Told){.local = "10.0.0.1:80",
                         .remote = "10.0.0.2:4000",
@@ -108,16 +109,16 @@ static void test_exact_and_listener(void)
     SocketPlace place = place_of("other-pod", "10.0.0.1:80", "10.0.0.2:4000");
     SocketHolder found;
     uint64_t from_ns, to_ns;
-    g_assert_false(owner_table_find(table, &place, T0 + 1, &found, &from_ns, &to_ns));
+    g_assert_false(socket_table_find(table, &place, T0 + 1, &found, &from_ns, &to_ns));
     place = place_of("pod", "10.0.0.1:80", "10.0.0.2:4000");
     place.protocol = UDP;
-    g_assert_false(owner_table_find(table, &place, T0 + 1, &found, &from_ns, &to_ns));
-    owner_table_free(table);
+    g_assert_false(socket_table_find(table, &place, T0 + 1, &found, &from_ns, &to_ns));
+    socket_table_free(table);
 }
 
 static void test_time(void)
 {
-    OwnerTable *table = owner_table_new(0);
+    SocketTable *table = socket_table_new(0);
     const char *local = "10.0.0.1:4000", *remote = "10.0.0.2:80";
     apply(table, (Told){.local = local, .remote = remote, .process = "first", .from_ns = T0});
     apply(table, (Told){.local = local,
@@ -125,11 +126,11 @@ static void test_time(void)
                         .process = "first",
                         .from_ns = T0,
                         .to_ns = T0 + SECOND});
-    g_assert_cmpuint(owner_table_count(table), ==, 1);
+    g_assert_cmpuint(socket_table_count(table), ==, 1);
     /* Its last packets come after it. */
     g_assert_cmpstr(holder(table, local, remote, T0 + 2 * SECOND), ==, "first");
-    g_assert_cmpstr(holder(table, local, remote, T0 + SECOND + OWNER_LINGER_NS - 1), ==, "first");
-    g_assert_null(holder(table, local, remote, T0 + SECOND + OWNER_LINGER_NS));
+    g_assert_cmpstr(holder(table, local, remote, T0 + SECOND + SOCKET_LINGER_NS - 1), ==, "first");
+    g_assert_null(holder(table, local, remote, T0 + SECOND + SOCKET_LINGER_NS));
     /* The port is used again: each has the packets of its time. */
     apply(
         table,
@@ -137,18 +138,18 @@ static void test_time(void)
     g_assert_cmpstr(holder(table, local, remote, T0 + 5 * SECOND - 1), ==, "first");
     g_assert_cmpstr(holder(table, local, remote, T0 + 5 * SECOND), ==, "second");
     /* As long as packets may come that are so old. */
-    owner_table_forget(table, T0 + SECOND + OWNER_LINGER_NS - 1);
-    g_assert_cmpuint(owner_table_count(table), ==, 2);
-    owner_table_forget(table, T0 + SECOND + OWNER_LINGER_NS);
-    g_assert_cmpuint(owner_table_count(table), ==, 1);
+    socket_table_forget(table, T0 + SECOND + SOCKET_LINGER_NS - 1);
+    g_assert_cmpuint(socket_table_count(table), ==, 2);
+    socket_table_forget(table, T0 + SECOND + SOCKET_LINGER_NS);
+    g_assert_cmpuint(socket_table_count(table), ==, 1);
     g_assert_null(holder(table, local, remote, T0 + 5 * SECOND - 1));
-    owner_table_free(table);
+    socket_table_free(table);
 }
 
 /* The far address is rewritten between the pod and where the packet was captured. */
 static void test_rewritten(void)
 {
-    OwnerTable *table = owner_table_new(0);
+    SocketTable *table = socket_table_new(0);
     apply(table, (Told){.local = "10.0.0.1:4000",
                         .remote = "10.96.0.1:80",
                         .process = "curl",
@@ -160,37 +161,37 @@ static void test_rewritten(void)
                         .process = "curl",
                         .from_ns = T0,
                         .to_ns = T0 + 1});
-    g_assert_null(holder(table, "10.0.0.1:4000", "10.0.0.7:8080", T0 + 1 + OWNER_LINGER_NS));
-    owner_table_forget(table, T0 + 1 + OWNER_LINGER_NS);
+    g_assert_null(holder(table, "10.0.0.1:4000", "10.0.0.7:8080", T0 + 1 + SOCKET_LINGER_NS));
+    socket_table_forget(table, T0 + 1 + SOCKET_LINGER_NS);
     g_assert_null(holder(table, "10.0.0.1:4000", "10.0.0.7:8080", T0));
-    owner_table_free(table);
+    socket_table_free(table);
 }
 
 static void test_changed(void)
 {
-    OwnerTable *table = owner_table_new(0);
+    SocketTable *table = socket_table_new(0);
     apply(table, (Told){.local = ":80", .from_ns = T0});
-    uint32_t generation = owner_table_generation(table);
+    uint32_t generation = socket_table_generation(table);
     SocketPlace place = place_of("pod", "10.0.0.1:80", "10.0.0.2:4000");
     SocketPlace other = place_of("pod", "10.0.0.1:81", "10.0.0.2:4000");
-    g_assert_false(owner_table_changed(table, &place, generation));
+    g_assert_false(socket_table_changed(table, &place, generation));
     apply(table, (Told){.local = "10.0.0.1:80", .remote = "10.0.0.2:4000", .from_ns = T0});
-    g_assert_true(owner_table_changed(table, &place, generation));
-    g_assert_false(owner_table_changed(table, &other, generation));
+    g_assert_true(socket_table_changed(table, &place, generation));
+    g_assert_false(socket_table_changed(table, &other, generation));
     /* That it ends changes no answer. */
-    generation = owner_table_generation(table);
+    generation = socket_table_generation(table);
     apply(
         table,
         (Told){.local = "10.0.0.1:80", .remote = "10.0.0.2:4000", .from_ns = T0, .to_ns = T0 + 1});
-    g_assert_false(owner_table_changed(table, &place, generation));
+    g_assert_false(socket_table_changed(table, &place, generation));
     apply(table, (Told){.local = "10.0.0.1:80", .from_ns = T0 + 2});
-    g_assert_true(owner_table_changed(table, &place, generation));
-    owner_table_free(table);
+    g_assert_true(socket_table_changed(table, &place, generation));
+    socket_table_free(table);
 }
 
 static void test_bounded(void)
 {
-    OwnerTable *table = owner_table_new(4);
+    SocketTable *table = socket_table_new(4);
     char local[32];
     for (int i = 1; i <= 4; i++) {
         g_snprintf(local, sizeof(local), "10.0.0.1:%d", i);
@@ -203,32 +204,32 @@ static void test_bounded(void)
     apply(table, (Told){.local = ":5", .from_ns = T0}); /* what has ended goes */
     g_assert_null(holder(table, "10.0.0.1:2", "10.0.0.2:1", T0));
     g_assert_nonnull(holder(table, "10.0.0.1:1", "10.0.0.2:1", T0));
-    g_assert_cmpuint(owner_table_count(table), ==, 5);
+    g_assert_cmpuint(socket_table_count(table), ==, 5);
     /* The same again and again, at ever later times, takes no more either. */
     for (unsigned i = 1; i < 100; i++)
         apply_of(
             table, 1,
             &(Told){.uid = "x", .local = "10.0.0.1:9", .remote = "10.0.0.2:1", .from_ns = T0 + i});
-    g_assert_cmpuint(owner_table_count(table), <=, 8);
-    owner_table_free(table);
+    g_assert_cmpuint(socket_table_count(table), <=, 8);
+    socket_table_free(table);
 }
 
 static void test_node_gone(void)
 {
-    OwnerTable *table = owner_table_new(0);
+    SocketTable *table = socket_table_new(0);
     apply(table, (Told){.local = ":80", .process = "old", .from_ns = T0});
     apply(table, (Told){.local = ":81", .process = "stays", .from_ns = T0});
-    owner_table_node_gone(table, 0, T0 + SECOND);
+    socket_table_node_gone(table, 0, T0 + SECOND);
     apply(table, (Told){.local = ":81", .process = "stays", .from_ns = T0}); /* it is back */
-    uint64_t later_ns = T0 + 10 * SECOND + OWNER_LINGER_NS;
+    uint64_t later_ns = T0 + 10 * SECOND + SOCKET_LINGER_NS;
     g_assert_null(holder(table, "10.0.0.1:80", "10.0.0.2:1", later_ns));
     g_assert_cmpstr(holder(table, "10.0.0.1:81", "10.0.0.2:1", later_ns), ==, "stays");
-    owner_table_free(table);
+    socket_table_free(table);
 }
 
 static void test_invalid(void)
 {
-    OwnerTable *table = owner_table_new(0);
+    SocketTable *table = socket_table_new(0);
     g_autofree char *longer = g_strnfill(254, 'a');
     const Told wrong[] = {
         {.uid = "", .local = ":80"},
@@ -253,15 +254,15 @@ static void test_invalid(void)
     owner.protocol = TCP;
     owner.local_port = 80;
     owner.local = (ProtobufCBinaryData){5, five};
-    g_assert_cmpint(owner_table_apply(table, 0, &owner, &problem), ==, -EINVAL);
-    g_assert_cmpuint(owner_table_count(table), ==, 0);
-    owner_table_free(table);
+    g_assert_cmpint(socket_table_apply(table, 0, &owner, &problem), ==, -EINVAL);
+    g_assert_cmpuint(socket_table_count(table), ==, 0);
+    socket_table_free(table);
 }
 
 /* Whatever nodes tell in whatever order, nothing breaks, and the bound holds. */
 static void test_random(void)
 {
-    OwnerTable *table = owner_table_new(64);
+    SocketTable *table = socket_table_new(64);
     g_autoptr(GRand) rand = g_rand_new_with_seed(1);
     for (unsigned i = 0; i < 50000; i++) {
         char local[32], remote[32], process[8];
@@ -278,24 +279,24 @@ static void test_random(void)
         apply_of(table, (uint32_t)g_rand_int_range(rand, 0, 3), &told);
         holder(table, local, remote, T0 + (uint64_t)g_rand_int_range(rand, 0, 200) * SECOND);
         if (i % 100 == 0)
-            owner_table_forget(table, T0 + (uint64_t)g_rand_int_range(rand, 0, 120) * SECOND);
+            socket_table_forget(table, T0 + (uint64_t)g_rand_int_range(rand, 0, 120) * SECOND);
         if (i % 1000 == 0)
-            owner_table_node_gone(table, (uint32_t)g_rand_int_range(rand, 0, 3), T0 + 41 * SECOND);
-        g_assert_cmpuint(owner_table_count(table), <=, 3 * 64);
+            socket_table_node_gone(table, (uint32_t)g_rand_int_range(rand, 0, 3), T0 + 41 * SECOND);
+        g_assert_cmpuint(socket_table_count(table), <=, 3 * 64);
     }
-    owner_table_free(table);
+    socket_table_free(table);
 }
 
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/owner-table/exact-and-listener", test_exact_and_listener);
-    g_test_add_func("/owner-table/time", test_time);
-    g_test_add_func("/owner-table/rewritten", test_rewritten);
-    g_test_add_func("/owner-table/changed", test_changed);
-    g_test_add_func("/owner-table/bounded", test_bounded);
-    g_test_add_func("/owner-table/node-gone", test_node_gone);
-    g_test_add_func("/owner-table/invalid", test_invalid);
-    g_test_add_func("/owner-table/random", test_random);
+    g_test_add_func("/socket-table/exact-and-listener", test_exact_and_listener);
+    g_test_add_func("/socket-table/time", test_time);
+    g_test_add_func("/socket-table/rewritten", test_rewritten);
+    g_test_add_func("/socket-table/changed", test_changed);
+    g_test_add_func("/socket-table/bounded", test_bounded);
+    g_test_add_func("/socket-table/node-gone", test_node_gone);
+    g_test_add_func("/socket-table/invalid", test_invalid);
+    g_test_add_func("/socket-table/random", test_random);
     return g_test_run();
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Every fact stands in up to two chains of the same hash table, newest first: that of its own
  * addresses, and for a connection that of its local port, whatever its far end. */
-#include "collector/owner-table.h"
+#include "collector/socket-table.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -42,7 +42,7 @@ typedef struct NodeFacts {
     GQueue held, ended; /* of Fact */
 } NodeFacts;
 
-struct OwnerTable {
+struct SocketTable {
     size_t max_facts, count;
     GHashTable *chains; /* Key -> Chain */
     GHashTable *nodes;  /* number -> NodeFacts */
@@ -90,7 +90,7 @@ static void make_keys(const SocketPlace *place, Key keys[static KEYS])
     keys[OF_PORT].of_port = 1;
 }
 
-static uint32_t *bucket(const OwnerTable *table, const Key *key)
+static uint32_t *bucket(const SocketTable *table, const Key *key)
 {
     return (uint32_t *)&table->changed[mix(key) >> 40 & (BUCKETS - 1)];
 }
@@ -104,7 +104,7 @@ static void fact_free(Fact *fact)
     g_free(fact);
 }
 
-static void unlink_from_chain(OwnerTable *table, Fact *fact)
+static void unlink_from_chain(SocketTable *table, Fact *fact)
 {
     Chain *chain = g_hash_table_lookup(table->chains, &fact->key);
     Fact **at = &chain->newest;
@@ -115,7 +115,7 @@ static void unlink_from_chain(OwnerTable *table, Fact *fact)
         g_hash_table_remove(table->chains, &fact->key);
 }
 
-static NodeFacts *node_facts(OwnerTable *table, uint32_t node)
+static NodeFacts *node_facts(SocketTable *table, uint32_t node)
 {
     NodeFacts *facts = g_hash_table_lookup(table->nodes, GUINT_TO_POINTER(node));
     if (!facts) {
@@ -125,7 +125,7 @@ static NodeFacts *node_facts(OwnerTable *table, uint32_t node)
     return facts;
 }
 
-static void drop(OwnerTable *table, Fact *fact)
+static void drop(SocketTable *table, Fact *fact)
 {
     NodeFacts *facts = node_facts(table, fact->node);
     g_queue_unlink(fact->to_ns ? &facts->ended : &facts->held, &fact->link);
@@ -139,7 +139,7 @@ static void drop(OwnerTable *table, Fact *fact)
 }
 
 /* Puts it where its beginning belongs. */
-static void link_to_chain(OwnerTable *table, Fact *fact)
+static void link_to_chain(SocketTable *table, Fact *fact)
 {
     Chain *chain = g_hash_table_lookup(table->chains, &fact->key);
     if (!chain) {
@@ -155,7 +155,7 @@ static void link_to_chain(OwnerTable *table, Fact *fact)
     chain->length++;
 }
 
-static Fact *find_version(const OwnerTable *table, const Key *key, uint64_t from_ns)
+static Fact *find_version(const SocketTable *table, const Key *key, uint64_t from_ns)
 {
     const Chain *chain = g_hash_table_lookup(table->chains, key);
     Fact *fact = chain ? chain->newest : NULL;
@@ -165,13 +165,13 @@ static Fact *find_version(const OwnerTable *table, const Key *key, uint64_t from
 }
 
 /* The node's clock was set since it told of the beginning. */
-static Fact *find_held(const OwnerTable *table, const Key *key)
+static Fact *find_held(const SocketTable *table, const Key *key)
 {
     const Chain *chain = g_hash_table_lookup(table->chains, key);
     return chain && chain->newest->to_ns == 0 ? chain->newest : NULL;
 }
 
-static void drop_oldest(OwnerTable *table, const Key *key)
+static void drop_oldest(SocketTable *table, const Key *key)
 {
     const Chain *chain = g_hash_table_lookup(table->chains, key);
     if (!chain || chain->length < VERSIONS_MAX)
@@ -232,7 +232,7 @@ static void set_holder(Fact *fact, const Remora__V1__SocketOwner *told)
     fact->pid = told->pid;
 }
 
-static void set_end(OwnerTable *table, Fact *fact, uint64_t to_ns)
+static void set_end(SocketTable *table, Fact *fact, uint64_t to_ns)
 {
     NodeFacts *facts = node_facts(table, fact->node);
     g_queue_unlink(fact->to_ns ? &facts->ended : &facts->held, &fact->link);
@@ -242,7 +242,7 @@ static void set_end(OwnerTable *table, Fact *fact, uint64_t to_ns)
     g_queue_push_tail_link(to_ns ? &facts->ended : &facts->held, &fact->link);
 }
 
-static Fact *fact_new(OwnerTable *table, const Key *key, const Remora__V1__SocketOwner *told,
+static Fact *fact_new(SocketTable *table, const Key *key, const Remora__V1__SocketOwner *told,
                       uint32_t node)
 {
     drop_oldest(table, key);
@@ -257,13 +257,13 @@ static Fact *fact_new(OwnerTable *table, const Key *key, const Remora__V1__Socke
     return fact;
 }
 
-static bool is_bound(const OwnerTable *table, const Key keys[static KEYS])
+static bool is_bound(const SocketTable *table, const Key keys[static KEYS])
 {
     return g_hash_table_contains(table->chains, &keys[BOUND]) ||
            g_hash_table_contains(table->chains, &keys[ANY_ADDRESS]);
 }
 
-static bool make_room(OwnerTable *table, uint32_t node)
+static bool make_room(SocketTable *table, uint32_t node)
 {
     NodeFacts *facts = node_facts(table, node);
     if (facts->held.length + facts->ended.length < table->max_facts)
@@ -274,8 +274,8 @@ static bool make_room(OwnerTable *table, uint32_t node)
     return true;
 }
 
-int owner_table_apply(OwnerTable *table, uint32_t node, const Remora__V1__SocketOwner *told,
-                      const char **problem)
+int socket_table_apply(SocketTable *table, uint32_t node, const Remora__V1__SocketOwner *told,
+                       const char **problem)
 {
     SocketPlace place;
     const char *wrong = take_place(told, &place);
@@ -316,7 +316,7 @@ int owner_table_apply(OwnerTable *table, uint32_t node, const Remora__V1__Socket
     return 0;
 }
 
-void owner_table_node_gone(OwnerTable *table, uint32_t node, uint64_t now_ns)
+void socket_table_node_gone(SocketTable *table, uint32_t node, uint64_t now_ns)
 {
     NodeFacts *facts = node_facts(table, node);
     while (facts->held.head) {
@@ -327,10 +327,10 @@ void owner_table_node_gone(OwnerTable *table, uint32_t node, uint64_t now_ns)
 
 static bool is_over(const Fact *fact, uint64_t time_ns)
 {
-    return fact->to_ns && time_ns >= OWNER_LINGER_NS && fact->to_ns <= time_ns - OWNER_LINGER_NS;
+    return fact->to_ns && time_ns >= SOCKET_LINGER_NS && fact->to_ns <= time_ns - SOCKET_LINGER_NS;
 }
 
-void owner_table_forget(OwnerTable *table, uint64_t before_ns)
+void socket_table_forget(SocketTable *table, uint64_t before_ns)
 {
     GHashTableIter iter;
     NodeFacts *facts;
@@ -350,7 +350,7 @@ static void narrow(uint64_t from_ns, uint64_t to_ns, uint64_t *ret_from_ns, uint
         *ret_to_ns = to_ns;
 }
 
-static const Fact *find_in_chain(const OwnerTable *table, const Key *key, uint64_t time_ns,
+static const Fact *find_in_chain(const SocketTable *table, const Key *key, uint64_t time_ns,
                                  uint64_t *ret_from_ns, uint64_t *ret_to_ns)
 {
     const Chain *chain = g_hash_table_lookup(table->chains, key);
@@ -362,10 +362,10 @@ static const Fact *find_in_chain(const OwnerTable *table, const Key *key, uint64
         }
         narrow(0, next_ns, ret_from_ns, ret_to_ns);
         if (is_over(fact, time_ns)) {
-            narrow(fact->to_ns + OWNER_LINGER_NS, 0, ret_from_ns, ret_to_ns);
+            narrow(fact->to_ns + SOCKET_LINGER_NS, 0, ret_from_ns, ret_to_ns);
             return NULL;
         }
-        narrow(fact->from_ns, fact->to_ns ? fact->to_ns + OWNER_LINGER_NS : 0, ret_from_ns,
+        narrow(fact->from_ns, fact->to_ns ? fact->to_ns + SOCKET_LINGER_NS : 0, ret_from_ns,
                ret_to_ns);
         return fact;
     }
@@ -373,8 +373,8 @@ static const Fact *find_in_chain(const OwnerTable *table, const Key *key, uint64
     return NULL;
 }
 
-bool owner_table_find(const OwnerTable *table, const SocketPlace *place, uint64_t time_ns,
-                      SocketHolder *ret, uint64_t *ret_from_ns, uint64_t *ret_to_ns)
+bool socket_table_find(const SocketTable *table, const SocketPlace *place, uint64_t time_ns,
+                       SocketHolder *ret, uint64_t *ret_from_ns, uint64_t *ret_to_ns)
 {
     *ret_from_ns = *ret_to_ns = 0;
     if (table->count == 0)
@@ -389,12 +389,12 @@ bool owner_table_find(const OwnerTable *table, const SocketPlace *place, uint64_
     return fact != NULL;
 }
 
-uint32_t owner_table_generation(const OwnerTable *table)
+uint32_t socket_table_generation(const SocketTable *table)
 {
     return table->generation;
 }
 
-bool owner_table_changed(const OwnerTable *table, const SocketPlace *place, uint32_t generation)
+bool socket_table_changed(const SocketTable *table, const SocketPlace *place, uint32_t generation)
 {
     Key keys[KEYS];
     make_keys(place, keys);
@@ -405,7 +405,7 @@ bool owner_table_changed(const OwnerTable *table, const SocketPlace *place, uint
     return false;
 }
 
-size_t owner_table_count(const OwnerTable *table)
+size_t socket_table_count(const SocketTable *table)
 {
     return table->count;
 }
@@ -423,16 +423,16 @@ static void chain_free(gpointer data)
     g_free(chain);
 }
 
-OwnerTable *owner_table_new(size_t facts_of_node)
+SocketTable *socket_table_new(size_t facts_of_node)
 {
-    OwnerTable *table = g_new0(OwnerTable, 1);
-    table->max_facts = facts_of_node ? facts_of_node : OWNER_TABLE_FACTS;
+    SocketTable *table = g_new0(SocketTable, 1);
+    table->max_facts = facts_of_node ? facts_of_node : SOCKET_TABLE_FACTS;
     table->chains = g_hash_table_new_full(hash_key, equal_keys, NULL, chain_free);
     table->nodes = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     return table;
 }
 
-OwnerTable *owner_table_free(OwnerTable *table)
+SocketTable *socket_table_free(SocketTable *table)
 {
     if (table) {
         g_hash_table_unref(table->chains);
