@@ -74,7 +74,7 @@ static __always_inline struct cgroup *group_of(struct task_struct *task)
 
 static __always_inline void tell_group(struct kernfs_node *node, __u64 id)
 {
-    struct sockets_group *told = bpf_ringbuf_reserve(&events, sizeof(*told), BPF_RB_NO_WAKEUP);
+    struct sockets_group *told = bpf_ringbuf_reserve(&events, sizeof(*told), 0);
     if (!told) {
         __sync_fetch_and_add(&lost, 1);
         return;
@@ -113,7 +113,7 @@ static __always_inline __u64 name_group(struct task_struct *task)
 
 static __always_inline void tell(__u32 kind, struct sockets_owner *owner)
 {
-    struct sockets_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), BPF_RB_NO_WAKEUP);
+    struct sockets_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
     if (!event) {
         __sync_fetch_and_add(&lost, 1);
         return;

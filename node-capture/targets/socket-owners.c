@@ -280,7 +280,9 @@ static int attach_to_groups(KernelOwners *owners)
 static void leave_out(KernelOwners *owners, const char *host_netns)
 {
     struct stat status;
-    if (fstatat(owners->proc_fd, "1/ns/net", &status, 0) == 0) {
+    /* Ours is taken for the host's if that cannot be read. */
+    if (fstatat(owners->proc_fd, "1/ns/net", &status, 0) == 0 ||
+        fstatat(owners->proc_fd, "self/ns/net", &status, 0) == 0) {
         owners->program->rodata->left_out[0] = (__u32)status.st_ino;
     }
     if (host_netns && stat(host_netns, &status) == 0) {

@@ -58,8 +58,9 @@ static void setup(Fixture *fixture, gconstpointer host_netns)
     g_assert_cmpstr(message, ==, NULL);
     g_assert_cmpint(error, ==, 0);
     fixture->netns = netns_new();
-    netns_shell(fixture->netns, "ip link add hole type dummy; ip addr add 10.99.0.2/24 dev hole; "
-                                "ip link set hole up");
+    netns_shell(fixture->netns,
+                "ip link add hole type veth peer name end; ip addr add 10.99.0.2/24 dev hole; "
+                "ip link set hole up");
     fixture->group = g_strdup_printf("/kubepods/burstable/pod%s/%s", pod_uid(1), container_id(1));
     fixture->board =
         mmap(NULL, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -280,9 +281,9 @@ static const SocketNews *expect(const Fixture *fixture, bool ended, uint8_t prot
     if (!news) {
         for (guint i = 0; i < fixture->news->len; i++) {
             const SocketNews *other = &g_array_index(fixture->news, SocketNews, i);
-            g_test_message("told: %s %u %u -> %u pid %d %s", other->ended ? "end" : "own",
-                           other->protocol, other->local_port, other->remote_port, other->pid,
-                           other->process);
+            g_printerr("told: %s %u %u -> %u pid %d %s\n", other->ended ? "end" : "own",
+                       other->protocol, other->local_port, other->remote_port, other->pid,
+                       other->process);
         }
         g_error("not told: %s %u %u -> %u pid %d", ended ? "end" : "own", protocol, local, remote,
                 pid);
