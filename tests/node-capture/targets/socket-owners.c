@@ -147,11 +147,12 @@ static void act_connection(Board *board)
 {
     prctl(PR_SET_NAME, "client");
     int listener = listen_any(AF_INET6, PORT);
-    board->server = fork();
-    check(board->server >= 0, 14);
-    if (board->server == 0) {
+    pid_t server = fork();
+    check(server >= 0, 14);
+    if (server == 0) {
         accept_one(listener, board);
     }
+    board->server = server;
     board->before_ns = clock_unix_ns();
     int fd = connect_to("127.0.0.1", PORT);
     board->after_ns = clock_unix_ns();
@@ -159,7 +160,7 @@ static void act_connection(Board *board)
     check(write(fd, "x", 1) == 1, 15);
     await(board, 2);
     int status;
-    check(waitpid(board->server, &status, 0) == board->server && status == 0, 16);
+    check(waitpid(server, &status, 0) == server && status == 0, 16);
 }
 
 static void act_udp(Board *board)
