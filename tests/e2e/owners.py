@@ -112,11 +112,20 @@ def everybody(folder):
     check(total > 500 and first > 50, f"too little traffic: {total} ends, {first} first")
     check(not wrong, f"{len(wrong)} of {total} not right: {wrong[:5]}")
 
-    rows = tools.fields(path, "dns", "frame.number", *FIELDS)
-    wrong = [row for row in rows for pod, process in (row[1:3], row[4:6])
-             if pod and process != expected(cluster, pod, "", "53")]
+    # A UDP socket that was not bound is told as its first datagram leaves, which may be a moment too late for that one.
+    sockets, rows, wrong, late = set(), tools.fields(path, "dns", "ip.src", "udp.srcport", *FIELDS), [], 0
+    for row in rows:
+        is_first = row[:2] not in sockets
+        sockets.add(row[:2])
+        for number, (pod, process) in enumerate((row[2:4], row[5:7])):
+            if is_first and number == 0 and not process:
+                late += 1
+            elif pod and process != expected(cluster, pod, "", "53"):
+                wrong.append(row)
+    print(f"  {len(rows)} DNS packets, {len(sockets)} sockets; first packets without a process: {late}")
     check(len(rows) > 10, f"only {len(rows)} DNS packets")
     check(not wrong, f"{len(wrong)} ends of {len(rows)} DNS packets not right: {wrong[:5]}")
+    check(late <= len(sockets) / 10, f"{late} of {len(sockets)} first packets without a process")
 
 
 def crowd(folder):
