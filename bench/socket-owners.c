@@ -132,7 +132,8 @@ static double cpu_of(void (*work)(void), Mode mode)
     SocketOwners *owners = begin(mode);
     pid_t pid = fork();
     require(pid >= 0, "fork");
-    if (pid == 0) {
+    if (pid == 0) { /* in a namespace of its own, as that of this program is the host's */
+        require(unshare(CLONE_NEWNET) == 0 && system("ip link set lo up") == 0, "namespace");
         work();
         _exit(0);
     }
@@ -194,8 +195,6 @@ int main(int argc, char **argv)
 {
     unsigned pairs = argc > 1 ? (unsigned)atoi(argv[1]) : 7;
     require(pairs > 0 && pairs <= PAIRS_MAX, "usage: socket-owners-bench [PAIRS]");
-    require(unshare(CLONE_NEWNET) == 0, "unshare");
-    require(system("ip link set lo up") == 0, "lo");
     measure("connections", connections, CONNECTIONS, pairs);
     measure("tcp-messages", tcp_messages, MESSAGES, pairs);
     measure("udp-messages", udp_messages, MESSAGES, pairs);

@@ -125,37 +125,27 @@ static int on_record(void *userdata, void *data, size_t size)
 }
 
 /* Waits where the ring is read, as that is done often. */
-static void scan(void *unused, void *userdata)
+static void scan(void *iterator, void *userdata)
 {
-    KernelOwners *owners = userdata;
+    const KernelOwners *owners = userdata;
     uint8_t told[SCAN_SOCKETS];
-    int fd = bpf_iter_create(bpf_link__fd(owners->program->links.on_file));
+    int fd = GPOINTER_TO_INT(iterator);
     ssize_t count;
-    while (fd >= 0 && !g_atomic_int_get(&owners->stopping) &&
+    while (!g_atomic_int_get(&owners->stopping) &&
            ((count = read(fd, told, sizeof(told))) > 0 || (count < 0 && errno == EAGAIN))) {
         g_usleep(SCAN_PAUSE_US);
     }
-    if (fd >= 0) {
-        close(fd);
-    }
+    close(fd);
 }
 
 static void begin_period(KernelOwners *owners)
 {
     owners->period += owners->period == UINT32_MAX ? 2 : 1;
     __atomic_store_n(&owners->program->bss->enabled, owners->period, __ATOMIC_RELAXED);
-    g_thread_pool_push(owners->scanner, owners, NULL);
-}
-
-static void kernel_want(SocketOwners *base, bool wanted)
-{
-    KernelOwners *owners = (KernelOwners *)base;
-    if (wanted && !owners->wanted) {
-        begin_period(owners);
-    } else if (!wanted) {
-        __atomic_store_n(&owners->program->bss->enabled, 0, __ATOMIC_RELAXED);
+    int fd = bpf_iter_create(bpf_link__fd(owners->program->links.on_file));
+    if (fd >= 0) {
+        g_thread_pool_push(owners->scanner, GINT_TO_POINTER(fd), NULL);
     }
-    owners->wanted = wanted;
 }
 
 static uint64_t count_lost(const KernelOwners *owners)
@@ -200,7 +190,7 @@ static void kernel_free(SocketOwners *base)
     KernelOwners *owners = (KernelOwners *)base;
     g_atomic_int_set(&owners->stopping, 1);
     if (owners->scanner) {
-        g_thread_pool_free(owners->scanner, TRUE, TRUE);
+        g_thread_pool_free(owners->scanner, FALSE, TRUE); /* each closes its descriptor */
     }
     ring_buffer__free(owners->ring);
     g_ptr_array_unref(owners->links);
@@ -211,8 +201,6 @@ static void kernel_free(SocketOwners *base)
     }
     g_free(owners);
 }
-
-static const SocketOwnersOps kernel_ops = {kernel_free, kernel_want, kernel_dispatch, kernel_stats};
 
 static int open_version2(const char *path)
 {
@@ -277,6 +265,35 @@ static int attach_to_groups(KernelOwners *owners)
     return error;
 }
 
+/* What is attached costs every send and receive on the machine something, also if it does nothing.
+ */
+static void detach(KernelOwners *owners)
+{
+    __atomic_store_n(&owners->program->bss->enabled, 0, __ATOMIC_RELAXED);
+    g_ptr_array_set_size(owners->links, 0);
+    sockets_bpf__detach(owners->program);
+}
+
+static void kernel_want(SocketOwners *base, bool wanted)
+{
+    KernelOwners *owners = (KernelOwners *)base;
+    if (wanted == owners->wanted) {
+        return;
+    }
+    owners->wanted = wanted;
+    if (!wanted) {
+        detach(owners);
+    } else if (sockets_bpf__attach(owners->program) == 0) {
+        /* Without these if they did not work at the start, which was told as a problem. */
+        if (attach_to_groups(owners) < 0) {
+            g_ptr_array_set_size(owners->links, 0);
+        }
+        begin_period(owners);
+    }
+}
+
+static const SocketOwnersOps kernel_ops = {kernel_free, kernel_want, kernel_dispatch, kernel_stats};
+
 static void leave_out(KernelOwners *owners, const char *host_netns)
 {
     struct stat status;
@@ -309,7 +326,6 @@ static int load(KernelOwners *owners, const char *host_netns)
         bpf_program__set_autoload(owners->program->progs.on_receive, false);
     }
     int error = sockets_bpf__load(owners->program);
-    error = error ? error : sockets_bpf__attach(owners->program);
     if (error) {
         return error;
     }
@@ -346,13 +362,14 @@ static int start(KernelOwners *owners, const SocketOwnersOptions *options, char 
         return -ENOTSUP;
     }
     int error = load(owners, options->host_netns);
+    error = error ? error : sockets_bpf__attach(owners->program); /* to see whether it works */
     if (error) {
         *ret_message = explain(error);
         return error;
     }
     error = attach_to_groups(owners);
+    detach(owners);
     if (error) {
-        g_ptr_array_set_size(owners->links, 0);
         *ret_message = g_strdup_printf(
             "programs cannot be attached to the root of control groups version 2: %s%s; UDP "
             "sockets made from now on have no process, and connections get theirs when they are "
