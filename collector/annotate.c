@@ -44,7 +44,8 @@ typedef struct CacheEntry {
     uint64_t from_ns, to_ns; /* the names are these for packets of this time; to_ns 0: open */
     Told *told[2];           /* src, dst; NULL where the end is no entity */
     const Entity *entity[2]; /* the ends in `names`; good as long as the generation is */
-    uint32_t length;         /* of the encoded options */
+    uint32_t owners_generation;
+    uint16_t length; /* of the encoded options */
     bool in_use, unnamed;
     uint8_t *large; /* the options where they are longer than the room here */
     uint8_t options[OPTIONS_INLINE];
@@ -58,6 +59,7 @@ typedef struct CacheNames {
 
 struct Annotator {
     const Inventory *inventory;
+    const SocketTable *owners; /* or NULL */
     char *cluster;
     bool comments;
     GHashTable *told; /* entity key -> Told */
@@ -102,6 +104,11 @@ Annotator *annotator_free(Annotator *annotator)
     g_free(annotator->cluster);
     g_free(annotator);
     return NULL;
+}
+
+void annotator_set_owners(Annotator *annotator, const SocketTable *owners)
+{
+    annotator->owners = owners;
 }
 
 /* ---- Who is it -------------------------------------------------------------------------------*/
@@ -185,6 +192,60 @@ static void name_service(const Annotator *annotator, CacheEntry *entry,
     if (src->type == PEER_POD && !dst->service)
         src->service = inventory_service_of_endpoint(
             annotator->inventory, &info->src, info->protocol, info->src_port, request->time_ns);
+}
+
+/* ---- Which process is it ---------------------------------------------------------------------*/
+
+/* False if nobody can hold it. */
+static bool place_of(const NamedEnd *end, const PacketInfo *info, bool is_src, SocketPlace *ret)
+{
+    if (end->type != PEER_POD || !info->is_ip || !info->has_ports || packet_is_echo(info))
+        return false;
+    *ret = (SocketPlace){
+        .pod_key = end->entity->key,
+        .local = is_src ? info->src : info->dst,
+        .remote = is_src ? info->dst : info->src,
+        .local_port = is_src ? info->src_port : info->dst_port,
+        .remote_port = is_src ? info->dst_port : info->src_port,
+        .protocol = info->protocol,
+    };
+    return true;
+}
+
+static void find_holder(const Annotator *annotator, CacheEntry *entry,
+                        const AnnotateRequest *request, bool is_src, NamedEnd *end)
+{
+    SocketPlace place;
+    uint64_t from_ns, to_ns;
+    end->is_held = false;
+    if (!annotator->owners || !place_of(end, request->info, is_src, &place))
+        return;
+    end->is_held = socket_table_find(annotator->owners, &place, request->time_ns, &end->holder,
+                                     &from_ns, &to_ns);
+    narrow(entry, from_ns, to_ns);
+    if (end->is_held) /* that it has ended is no change, so it is asked for again */
+        narrow(entry, from_ns, request->time_ns + SOCKET_LINGER_NS);
+}
+
+/* Whether another one may hold a socket of the entry's connection than when it was made. */
+static bool has_new_holder(const Annotator *annotator, CacheEntry *entry,
+                           const AnnotateRequest *request)
+{
+    if (!annotator->owners)
+        return false;
+    uint32_t generation = socket_table_generation(annotator->owners);
+    if (G_LIKELY(entry->owners_generation == generation))
+        return false;
+    const Names *names = &annotator->names[entry - annotator->cache].names;
+    SocketPlace place;
+    for (int is_src = 0; is_src <= 1; is_src++) {
+        const NamedEnd *end = is_src ? &names->src : &names->dst;
+        if (place_of(end, request->info, is_src, &place) &&
+            socket_table_changed(annotator->owners, &place, entry->owners_generation))
+            return true;
+    }
+    entry->owners_generation = generation;
+    return false;
 }
 
 static Told *told_of(Annotator *annotator, const Entity *entity)
@@ -271,7 +332,7 @@ static inline const uint8_t *entry_options(const CacheEntry *entry)
 
 static void keep_options(CacheEntry *entry, const uint8_t *options, size_t length)
 {
-    entry->length = (uint32_t)length;
+    entry->length = (uint16_t)length;
     g_clear_pointer(&entry->large, g_free);
     if (length > sizeof entry->options)
         entry->large = g_memdup2(options, length);
@@ -295,6 +356,9 @@ static void fill(Annotator *annotator, CacheEntry *entry, const AnnotateTicket *
     if (request->point && *request->point->target_uid)
         names->capture_pod = inventory_get(annotator->inventory, ENTITY_POD,
                                            request->point->target_uid, request->time_ns);
+    find_holder(annotator, entry, request, true, &names->src);
+    find_holder(annotator, entry, request, false, &names->dst);
+    entry->owners_generation = annotator->owners ? socket_table_generation(annotator->owners) : 0;
     entry->entity[0] = names->src.entity;
     entry->entity[1] = names->dst.entity;
     entry->told[0] = told_of(annotator, names->src.entity);
@@ -325,13 +389,15 @@ static void tell(Told *told, const Entity *entity, uint64_t time_ns)
 }
 
 /* The rare packet that says what its ends are labelled, and so on. */
-static void annotate_with_attributes(Annotator *annotator, const CacheEntry *entry,
+static void annotate_with_attributes(Annotator *annotator, CacheEntry *entry,
                                      const AnnotateRequest *request, unsigned due, Annotation *ret)
 {
     uint64_t time_ns = request->time_ns;
     Names names = annotator->names[entry - annotator->cache].names;
     if (request->service) /* the one that the entry was made with may be gone */
         set_called_service(&names, request);
+    find_holder(annotator, entry, request, true, &names.src); /* as well */
+    find_holder(annotator, entry, request, false, &names.dst);
     bool overflow = false;
     ret->options = annotator->with_attributes;
     ret->length = names_encode(&names, due, annotator->comments, annotator->with_attributes,
@@ -366,7 +432,8 @@ void annotate_end(Annotator *annotator, const AnnotateRequest *request,
     uint64_t time_ns = request->time_ns;
     if (!found || !entry->in_use ||
         entry->generation != inventory_generation(annotator->inventory) ||
-        time_ns < entry->from_ns || (entry->to_ns && time_ns >= entry->to_ns))
+        time_ns < entry->from_ns || (entry->to_ns && time_ns >= entry->to_ns) ||
+        has_new_holder(annotator, entry, request))
         fill(annotator, entry, ticket, request);
 
     *ret = (Annotation){entry_options(entry), entry->length, entry->unnamed};

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "collector/capture-point.h"
+#include "collector/socket-table.h"
 #include "collector/packet.h"
 #include "k8s-enrich/inventory.h"
 
@@ -49,6 +50,8 @@ typedef struct Annotation {
  */
 Annotator *annotator_new(const Inventory *inventory, const char *cluster, bool comments);
 Annotator *annotator_free(Annotator *annotator);
+/* Containers and processes are named from it, borrowed; NULL (as at first): they are not. */
+void annotator_set_owners(Annotator *annotator, const SocketTable *owners);
 void annotate(Annotator *annotator, const AnnotateRequest *request, Annotation *ret);
 /* The same in two steps, for who has other work to do meanwhile: the look-up waits for memory
  * longer than everything else takes. The request must be the same in both. */

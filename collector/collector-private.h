@@ -11,6 +11,7 @@
 #include "collector/node-stream.h"
 #include "collector/notes.h"
 #include "collector/output.h"
+#include "collector/socket-table.h"
 #include "collector/packet.h"
 #include "collector/vantage.h"
 
@@ -26,6 +27,7 @@ struct Collector {
     GPtrArray *nodes;    /* of NodeStream */
     GAsyncQueue *events; /* of NodeEvent */
     Inventory *inventory;
+    SocketTable *owners;
     GHashTable *points; /* what makes it one -> CapturePoint, kept for the collector's life */
     PacketFragments *fragments;
 
@@ -53,5 +55,9 @@ struct Collector {
  * stream. */
 void collector_message(Collector *collector, NodeStream *node, MergeBuffer *buffer,
                        uint64_t now_ns);
+/* A Translation or SocketOwner of the node, which has said hello (fact-messages.c). What cannot be
+ * used is left out with a note. */
+void collector_fact(Collector *collector, NodeStream *node, const StreamMessage *message,
+                    uint64_t now_ns);
 /* The stream is closed: its promises, capture points and decisions are void. */
 void collector_node_gone(Collector *collector, NodeStream *node, uint64_t now_ns);

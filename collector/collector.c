@@ -107,6 +107,7 @@ Collector *collector_new(const CollectorConfig *config, const CollectorSink *sin
     collector->points = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, point_free);
     collector->fragments = g_new0(PacketFragments, 1);
     collector->inventory = inventory_new();
+    collector->owners = socket_table_new(0);
     if (config->inventory)
         inventory_foreach(config->inventory, 0, add_known_entity, collector->inventory);
     if (!add_nodes(collector, config, error))
@@ -125,6 +126,7 @@ Collector *collector_free(Collector *collector)
     g_async_queue_unref(collector->events);
     g_hash_table_unref(collector->points);
     inventory_free(collector->inventory);
+    socket_table_free(collector->owners);
     g_free(collector->fragments);
     g_free(collector->cluster);
     g_mutex_clear(&collector->lock);
@@ -340,10 +342,12 @@ static void forget_old_names(Collector *c, uint64_t now_ns)
     uint64_t before_ns = MIN(c->newest_time_ns, now_unix_ns) - NAMES_KEPT_NS;
     inventory_forget(c->inventory, before_ns);
     annotator_forget(c->annotator, before_ns);
+    socket_table_forget(c->owners, MIN(c->newest_time_ns, now_unix_ns));
     for (guint i = 0; i < c->nodes->len; i++) {
         NodeStream *node = c->nodes->pdata[i];
         node_quota_recount(node->quota, c->inventory);
         node->told_of_quota = false;
+        node->told_of_facts = false;
     }
 }
 
@@ -403,6 +407,7 @@ static void run_begin(Collector *c)
     c->merge = merge_new(c->nodes->len, c->max_wait_ns, c->memory_limit);
     c->vantage = vantage_new(c->inventory, 0);
     c->annotator = annotator_new(c->inventory, c->cluster, c->comments);
+    annotator_set_owners(c->annotator, c->owners);
     c->namer = namer_new(c->annotator, write_packet, c);
     c->notes = notes_new(&c->sink, c->userdata);
 }

@@ -334,6 +334,10 @@ static void on_body(const Message *m, const StreamMessage *message)
         output_secrets(m->collector->output, response->tls_secrets->key_log.data,
                        response->tls_secrets->key_log.len);
         break;
+    case STREAM_TRANSLATION:
+    case STREAM_SOCKET_OWNER:
+        collector_fact(m->collector, m->node, message, m->now_ns);
+        break;
     case STREAM_LOSS:
         on_loss(m, response->loss);
         break;
@@ -378,6 +382,7 @@ void collector_message(Collector *collector, NodeStream *node, MergeBuffer *buff
 void collector_node_gone(Collector *collector, NodeStream *node, uint64_t now_ns)
 {
     merge_close(collector->merge, node->index);
+    socket_table_node_gone(collector->owners, node->index, clock_unix_ns());
     if (node->map) {
         GHashTableIter iter;
         gpointer value;

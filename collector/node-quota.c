@@ -18,7 +18,7 @@ typedef struct Charge {
 
 struct NodeQuota {
     uint64_t max_entities, max_entity_bytes, max_points;
-    uint64_t entities, entity_bytes, points, point_bytes;
+    uint64_t entities, entity_bytes, points, point_bytes, facts, fact_bytes;
     GHashTable *charges; /* kind and uid -> Charge */
 };
 
@@ -102,4 +102,19 @@ bool node_quota_point(NodeQuota *quota, size_t name_bytes)
     quota->points++;
     quota->point_bytes += cost;
     return true;
+}
+
+bool node_quota_fact(NodeQuota *quota, size_t bytes)
+{
+    if (quota->facts >= NODE_QUOTA_FACTS || bytes > NODE_QUOTA_FACT_BYTES - quota->fact_bytes)
+        return false;
+    quota->facts++;
+    quota->fact_bytes += bytes;
+    return true;
+}
+
+void node_quota_fact_gone(NodeQuota *quota, size_t bytes)
+{
+    quota->facts--;
+    quota->fact_bytes -= bytes;
 }

@@ -14,6 +14,8 @@
 #define NODE_QUOTA_ENTITY_BYTES (256u * 1024u * 1024u)
 #define NODE_QUOTA_POINTS       65536u
 #define NODE_QUOTA_POINT_BYTES  (64u * 1024u * 1024u)
+#define NODE_QUOTA_FACTS        262144u /* translations and socket owners, those that ended too */
+#define NODE_QUOTA_FACT_BYTES   (128u * 1024u * 1024u)
 
 typedef struct NodeQuota NodeQuota;
 
@@ -32,3 +34,8 @@ void node_quota_recount(NodeQuota *quota, const Inventory *inventory);
 
 /* Charges a capture point with names of so many bytes; false if there is no room. */
 bool node_quota_point(NodeQuota *quota, size_t name_bytes);
+
+/* Charges a translation or a socket owner that takes so many bytes; false if there is no room. To
+ * be given back when it is forgotten. */
+bool node_quota_fact(NodeQuota *quota, size_t bytes);
+void node_quota_fact_gone(NodeQuota *quota, size_t bytes);

@@ -70,6 +70,7 @@ typedef struct NodeStream {
     InterfaceMap *map;
     NodeQuota *quota;   /* of what is kept; set by the collector, over reconnects too */
     bool told_of_quota; /* that names are left out */
+    bool told_of_facts; /* that translations or socket owners are left out */
 } NodeStream;
 
 typedef struct NodeEvent {

@@ -175,6 +175,22 @@ static Targets *targets_new(const NodeOptions *options, const char *node_name, N
     return targets;
 }
 
+/* What is wrong with that, or NULL. */
+static char *follow_sockets(const NodeOptions *options, Node *node)
+{
+    if (options->no_processes) {
+        return NULL;
+    }
+    const SocketOwnersOptions sockets = {.host_netns = options->host_netns};
+    SocketOwners *owners;
+    char *message;
+    if (socket_owners_kernel_new(&sockets, &owners_socket_callbacks, node_owners(node), &owners,
+                                 &message) == 0) {
+        node_set_socket_owners(node, owners);
+    }
+    return message;
+}
+
 static bool run(const NodeOptions *options, const NodeInfo *info, int signal_fd, GError **error)
 {
     Selector *allowed = allowed_selector(options, error);
@@ -192,7 +208,11 @@ static bool run(const NodeOptions *options, const NodeInfo *info, int signal_fd,
                                                    node_capture(node))
                              : NULL;
     if (source) {
+        g_autofree char *problem = follow_sockets(options, node);
         node_start(node, source, targets);
+        if (problem) {
+            node_tell_problem(node, "processes of connections", problem);
+        }
         ok = serve(options, info, node, targets, signal_fd, error);
     } else if (targets) {
         targets->ops->free(targets);

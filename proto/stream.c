@@ -257,6 +257,11 @@ size_t stream_packets_header(uint8_t *header, uint64_t sequence, const StreamPac
     return (size_t)(at - header) + inner_length;
 }
 
+size_t stream_sequence_header(uint8_t *header, uint64_t sequence)
+{
+    return (size_t)(write_uint(header, RESPONSE_SEQUENCE, sequence) - header);
+}
+
 void stream_response_encode(Remora__V1__StreamResponse *response, uint64_t sequence, uint8_t **ret,
                             size_t *ret_length)
 {

@@ -60,6 +60,10 @@ void stream_message_clear(StreamMessage *message);
  * bytes); the message is that, then packets->blocks as they are. Returns the header's length. */
 size_t stream_packets_header(uint8_t *header, uint64_t sequence, const StreamPackets *packets);
 
+/* The sequence number alone: in front of a StreamResponse that was encoded with none. Returns the
+ * length. */
+size_t stream_sequence_header(uint8_t *header, uint64_t sequence);
+
 /* Unpacks a message of any other type (requests, the answers of unary calls) in bounded memory:
  * what TYPE__unpack() does, but that takes up to a hundred times the message's length, and time
  * quadratic in it. 0 with *ret set (free with TYPE__free_unpacked(), allocator NULL), or -EBADMSG,

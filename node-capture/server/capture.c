@@ -29,6 +29,8 @@ struct Capture {
     uint32_t kernel_snap_length;
     uint64_t retry_ns; /* monotonic */
     CaptureStats stats;
+    void (*before_packets)(void *userdata);
+    void *before_userdata;
 };
 
 /* ---- Pods ------------------------------------------------------------------------------------*/
@@ -149,6 +151,7 @@ static void add_stream_stats(StreamStats *sum, const StreamStats *stats)
     sum->queue.filtered += stats->queue.filtered;
     sum->queue.dropped += stats->queue.dropped;
     sum->queue.invalid += stats->queue.invalid;
+    sum->queue.facts_dropped += stats->queue.facts_dropped;
     sum->queue.kernel_lost += stats->queue.kernel_lost;
     sum->queue.start_losses += stats->queue.start_losses;
     sum->queue.bytes_sent += stats->queue.bytes_sent;
@@ -275,6 +278,13 @@ static void on_interface(const SourceInterface *told, void *userdata)
     }
 }
 
+static void tell_before(const Capture *capture)
+{
+    if (capture->before_packets) {
+        capture->before_packets(capture->before_userdata);
+    }
+}
+
 static void on_packets(uint32_t target_id, Batch *batch, void *userdata)
 {
     Capture *capture = userdata;
@@ -282,6 +292,7 @@ static void on_packets(uint32_t target_id, Batch *batch, void *userdata)
     if (!pod) {
         return;
     }
+    tell_before(capture);
     capture->stats.packets += batch->count;
     capture->stats.bytes += batch->bytes;
     for (guint i = 0; i < pod->streams->len; i++) {
@@ -329,6 +340,7 @@ static void on_lost(uint32_t target_id, uint64_t packets, uint64_t from_ns, uint
 static void on_watermark(uint64_t unix_ns, void *userdata)
 {
     Capture *capture = userdata;
+    tell_before(capture);
     for (guint i = 0; i < capture->streams->len; i++) {
         Stream *stream = g_ptr_array_index(capture->streams, i);
         queue_watermark(stream_lock(stream), unix_ns);
@@ -493,4 +505,10 @@ Capture *capture_free(Capture *capture)
 void capture_set_source(Capture *capture, Source *source)
 {
     capture->source = source;
+}
+
+void capture_set_before_packets(Capture *capture, void (*before)(void *userdata), void *userdata)
+{
+    capture->before_packets = before;
+    capture->before_userdata = userdata;
 }

@@ -28,6 +28,8 @@ extern const SourceCallbacks capture_source_callbacks; /* userdata: the Capture 
 Capture *capture_new(const Selector *allowed);
 Capture *capture_free(Capture *capture); /* also frees the source */
 void capture_set_source(Capture *capture, Source *source);
+/* Called whenever there are packets or a watermark, before the streams get them. */
+void capture_set_before_packets(Capture *capture, void (*before)(void *userdata), void *userdata);
 
 /* `since_ns`: as for TargetsCallbacks.appeared(). */
 void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd, uint64_t since_ns);

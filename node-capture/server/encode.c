@@ -145,6 +145,15 @@ static void encode_packets(QueueMessage *message, uint64_t sequence, EncodedMess
     }
 }
 
+/* Copied by the transport, as it is short. */
+static void encode_fact(const Fact *fact, uint64_t sequence, EncodedMessage *ret)
+{
+    ret->pieces[0] =
+        (RpcBytes){ret->header, stream_sequence_header(ret->header, sequence), NULL, NULL};
+    ret->pieces[1] = (RpcBytes){fact_message(fact), fact->length, NULL, NULL};
+    ret->n_pieces = 2;
+}
+
 void encode_queue_message(QueueMessage *message, uint64_t sequence, const NodeInfo *info,
                           const StreamWish *wish, EncodedMessage *ret)
 {
@@ -158,6 +167,9 @@ void encode_queue_message(QueueMessage *message, uint64_t sequence, const NodeIn
     case QUEUE_IDENTITY:
     case QUEUE_SYNCED:
         encode_identity(message->entity, message->deleted_ns, sequence, ret);
+        break;
+    case QUEUE_FACT:
+        encode_fact(message->fact, sequence, ret);
         break;
     case QUEUE_LOSS:
         encode_loss(&message->loss, sequence, info, ret);

@@ -61,6 +61,11 @@ void known_apply(Known *known, const Entity *entity, uint64_t deleted_ns)
     }
 }
 
+const Entity *known_find(const Known *known, uint64_t key)
+{
+    return g_tree_lookup(known->entities, &key);
+}
+
 void known_add_stream(Known *known, Stream *stream)
 {
     Listener *listener = g_new(Listener, 1);

@@ -24,6 +24,9 @@ Known *known_free(Known *known); /* NULL is fine; returns NULL */
  * of it from the caller. */
 void known_apply(Known *known, const Entity *entity, uint64_t deleted_ns);
 
+/* Borrowed, until the next known_apply(); NULL: there is none. */
+const Entity *known_find(const Known *known, uint64_t key);
+
 /* From here on the stream waits for its slices. Takes a reference. */
 void known_add_stream(Known *known, Stream *stream);
 /* Returns false if it does not wait. */

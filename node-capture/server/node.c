@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "node-capture/server/fact-feed.h"
 #include "node-capture/server/known.h"
 #include "node-capture/server/status.h"
 
@@ -20,7 +21,8 @@ typedef enum CommandKind {
     COMMAND_REMOVE,
     COMMAND_STATUS,
     COMMAND_TARGETS,
-    COMMAND_REFUSED
+    COMMAND_REFUSED,
+    COMMAND_PROBLEM
 } CommandKind;
 
 /* Shared by the thread that asks, which may give up, and the capture thread. */
@@ -37,6 +39,7 @@ typedef struct Command {
     int status;
     RpcCall *call;
     Selector *selector;
+    char *subject, *message;
 } Command;
 
 struct Node {
@@ -45,6 +48,9 @@ struct Node {
     Capture *capture;
     Targets *targets;
     Known *known;
+    FactFeed *facts;
+    Owners *owners;
+    bool owners_wanted;
     GHashTable *problems; /* subject -> message, as the targets told */
     NodeCounters counters;
     bool synced;
@@ -64,6 +70,8 @@ static void command_free(void *data)
     stream_unref(command->stream);
     rpc_call_unref(command->call);
     selector_free(command->selector);
+    g_free(command->subject);
+    g_free(command->message);
     g_free(command);
 }
 
@@ -100,6 +108,18 @@ void node_answer_targets(Node *node, RpcCall *call, Selector *selector)
         node, (Command){.kind = COMMAND_TARGETS, .call = rpc_call_ref(call), .selector = selector});
 }
 
+void node_tell_problem(Node *node, const char *subject, const char *message)
+{
+    push_command(node, (Command){.kind = COMMAND_PROBLEM,
+                                 .subject = g_strdup(subject),
+                                 .message = g_strdup(message)});
+}
+
+void node_tell_fact(Node *node, Fact *fact)
+{
+    fact_feed_push(node->facts, fact);
+}
+
 static void add_stream(Node *node, Stream *stream)
 {
     if (stream_is_closed(stream)) {
@@ -115,7 +135,9 @@ static void add_stream(Node *node, Stream *stream)
 static void begin_stream(Node *node, Stream *stream)
 {
     capture_add_stream(node->capture, stream);
-    queue_synced(stream_lock(stream));
+    Queue *queue = stream_lock(stream);
+    queue_synced(queue);
+    fact_feed_tell_all(node->facts, queue);
     stream_unlock(stream);
     capture_begin_stream(node->capture, stream);
     if (node_is_stopping(node)) {
@@ -165,6 +187,18 @@ static void remove_stream(Node *node, Stream *stream, int status)
              stats.queue.waiting);
 }
 
+/* Something is wrong, or well again (message NULL). */
+static void set_problem(Node *node, const char *subject, const char *message)
+{
+    if (message) {
+        log_warning("%s: %s", subject, message);
+        g_hash_table_replace(node->problems, g_strdup(subject), g_strdup(message));
+    } else {
+        log_info("%s: well again", subject);
+        g_hash_table_remove(node->problems, subject);
+    }
+}
+
 static void run_command(Node *node, const Command *command)
 {
     switch (command->kind) {
@@ -175,6 +209,8 @@ static void run_command(Node *node, const Command *command)
         remove_stream(node, command->stream, command->status);
         break;
     case COMMAND_STATUS:
+        fact_feed_stats(node->facts, &node->counters.facts);
+        owners_stats(node->owners, &node->counters.sockets);
         status_answer(command->call, node->info, node->capture, &node->counters, node->problems);
         break;
     case COMMAND_TARGETS:
@@ -182,6 +218,9 @@ static void run_command(Node *node, const Command *command)
         break;
     case COMMAND_REFUSED:
         node->counters.streams_refused++;
+        break;
+    case COMMAND_PROBLEM:
+        set_problem(node, command->subject, command->message);
         break;
     }
 }
@@ -236,6 +275,8 @@ static void answer_questions(Node *node)
     Question *question;
     while ((question = g_async_queue_try_pop(node->questions))) {
         g_mutex_lock(&question->mutex);
+        fact_feed_stats(node->facts, &node->counters.facts);
+        owners_stats(node->owners, &node->counters.sockets);
         snapshot_take(node->capture, &node->counters, &question->snapshot);
         question->snapshot.synced = node->synced;
         question->done = true;
@@ -245,16 +286,67 @@ static void answer_questions(Node *node)
     }
 }
 
+/* ---- Owners of sockets -----------------------------------------------------------------------*/
+
+static void on_owner_fact(Fact *fact, void *userdata)
+{
+    node_tell_fact(userdata, fact);
+}
+
+static const Entity *find_pod(const char *uid, void *userdata)
+{
+    const Node *node = userdata;
+    uint64_t key = entity_key(ENTITY_POD, uid);
+    return known_find(node->known, key);
+}
+
+static const OwnersCallbacks owners_callbacks = {on_owner_fact, find_pod};
+
+/* Nobody follows the sockets while there is no stream: what is known of them then is of no use to
+ * the next one, which is told of all that are there. */
+static void run_owners(Node *node)
+{
+    bool wanted = capture_streams(node->capture)->len > 0;
+    owners_run(node->owners, wanted);
+    if (node->owners_wanted && !wanted) {
+        fact_feed_clear(node->facts, FACT_SOCKET_OWNER);
+    }
+    node->owners_wanted = wanted;
+}
+
+/* A connection's owner is told ahead of its first packet. */
+static void before_packets(void *userdata)
+{
+    Node *node = userdata;
+    if (owners_run(node->owners, node->owners_wanted)) {
+        fact_feed_run(node->facts, capture_streams(node->capture), clock_monotonic_ns());
+    }
+}
+
+Owners *node_owners(Node *node)
+{
+    return node->owners;
+}
+
+void node_set_socket_owners(Node *node, SocketOwners *sockets)
+{
+    owners_set_sockets(node->owners, sockets);
+}
+
 /* ---- What the targets tell -------------------------------------------------------------------*/
 
 static void on_appeared(const Entity *pod, int netns_fd, uint64_t since_ns, void *userdata)
 {
-    capture_pod_appeared(((Node *)userdata)->capture, pod, netns_fd, since_ns);
+    Node *node = userdata;
+    owners_pod_appeared(node->owners, pod->uid, netns_fd);
+    capture_pod_appeared(node->capture, pod, netns_fd, since_ns);
 }
 
 static void on_vanished(const char *pod_uid, void *userdata)
 {
-    capture_pod_vanished(((Node *)userdata)->capture, pod_uid);
+    Node *node = userdata;
+    owners_pod_vanished(node->owners, pod_uid);
+    capture_pod_vanished(node->capture, pod_uid);
 }
 
 static void on_failed(const Entity *pod, const char *reason, void *userdata)
@@ -285,14 +377,7 @@ static void on_synced(void *userdata)
 
 static void on_problem(const char *subject, const char *message, void *userdata)
 {
-    Node *node = userdata;
-    if (message) {
-        log_warning("%s: %s", subject, message);
-        g_hash_table_replace(node->problems, g_strdup(subject), g_strdup(message));
-    } else {
-        log_info("%s: well again", subject);
-        g_hash_table_remove(node->problems, subject);
-    }
+    set_problem(userdata, subject, message);
 }
 
 const TargetsCallbacks node_targets_callbacks = {
@@ -323,6 +408,8 @@ static void one_pass(Node *node, int timeout_ms)
     }
     tell_known(node);
     answer_questions(node);
+    run_owners(node);
+    fact_feed_run(node->facts, capture_streams(node->capture), clock_monotonic_ns());
     bool idle = capture_streams(node->capture)->len == 0;
     int wait_ms = known_has_streams(node->known) ? 0 : idle ? IDLE_MS : PASS_MS;
     capture_run(node->capture, MIN(timeout_ms, wait_ms));
@@ -393,6 +480,11 @@ static void *node_thread(void *data)
     return NULL;
 }
 
+static void wake(void *node)
+{
+    capture_wake(((Node *)node)->capture);
+}
+
 Node *node_new(const NodeInfo *info, Selector *allowed)
 {
     Node *node = g_new0(Node, 1);
@@ -400,6 +492,9 @@ Node *node_new(const NodeInfo *info, Selector *allowed)
     node->allowed = allowed;
     node->capture = capture_new(allowed);
     node->known = known_new();
+    node->facts = fact_feed_new(wake, node);
+    node->owners = owners_new(&owners_callbacks, node);
+    capture_set_before_packets(node->capture, before_packets, node);
     node->problems = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     node->commands = g_async_queue_new_full(command_free);
     node->questions = g_async_queue_new_full(question_unref);
@@ -440,6 +535,8 @@ Node *node_free(Node *node)
         if (node->targets) {
             node->targets->ops->free(node->targets);
         }
+        owners_free(node->owners);
+        fact_feed_free(node->facts);
         capture_free(node->capture);
         g_async_queue_unref(node->commands);
         g_async_queue_unref(node->questions);

@@ -8,7 +8,9 @@
 
 #include "common/rpc/rpc.h"
 #include "node-capture/server/capture.h"
+#include "node-capture/server/facts.h"
 #include "node-capture/server/info.h"
+#include "node-capture/server/owners.h"
 #include "node-capture/server/snapshot.h"
 #include "node-capture/server/stream.h"
 #include "node-capture/source/source.h"
@@ -24,6 +26,10 @@ Node *node_new(const NodeInfo *info, Selector *allowed);
 Node *node_free(Node *node);       /* NULL is fine; returns NULL */
 Capture *node_capture(Node *node); /* userdata of the source's callbacks */
 
+/* Before node_start(): userdata of owners_socket_callbacks, and what comes of it, taken over. */
+Owners *node_owners(Node *node);
+void node_set_socket_owners(Node *node, SocketOwners *sockets);
+
 /* Takes over both and starts the thread. */
 void node_start(Node *node, Source *source, Targets *targets);
 /* Ends all streams (within 400 ms: by then a reader that does not read has lost what waited for it)
@@ -37,6 +43,10 @@ bool node_is_stopping(Node *node);
 void node_add_stream(Node *node, Stream *stream);
 void node_remove_stream(Node *node, Stream *stream, int status);
 void node_stream_refused(Node *node); /* for the counter */
+/* For all streams, now and to come. Takes over the reference. */
+void node_tell_fact(Node *node, Fact *fact);
+/* For GetStatus: something is wrong (subject, message), or well again (message NULL). */
+void node_tell_problem(Node *node, const char *subject, const char *message);
 /* These answer the call. */
 void node_answer_status(Node *node, RpcCall *call);
 void node_answer_targets(Node *node, RpcCall *call,

@@ -26,7 +26,9 @@ typedef struct Step {
 } Step;
 
 struct Queue {
-    GQueue steps;   /* of Step *, at least one */
+    GQueue steps;       /* of Step *, at least one */
+    GQueue facts;       /* of Fact * */
+    unsigned facts_run; /* sent one behind the other */
     Batch *filling; /* batch of the step before the last, if it is ours alone and may still grow */
     Filter *filter;
     uint32_t snap_length;
@@ -352,6 +354,11 @@ void queue_packets(Queue *queue, Batch *batch)
     }
 }
 
+static void release_fact(void *fact)
+{
+    fact_unref(fact);
+}
+
 /* ---- Everything else -------------------------------------------------------------------------*/
 
 Queue *queue_new(uint64_t limit_bytes, uint32_t snap_length, Filter *filter)
@@ -370,6 +377,7 @@ Queue *queue_free(Queue *queue)
 {
     if (queue) {
         g_queue_clear_full(&queue->steps, step_free);
+        g_queue_clear_full(&queue->facts, release_fact);
         g_hash_table_unref(queue->interfaces);
         filter_free(queue->filter);
         g_free(queue);
@@ -402,6 +410,15 @@ void queue_synced(Queue *queue)
     push_event(queue, (Event){0});
 }
 
+void queue_fact(Queue *queue, Fact *fact)
+{
+    if (queue->facts.length >= QUEUE_FACTS_MAX) {
+        queue->stats.facts_dropped++;
+        return;
+    }
+    g_queue_push_tail(&queue->facts, fact_ref(fact));
+}
+
 void queue_loss(Queue *queue, const QueueLoss *loss)
 {
     queue->filling = NULL;
@@ -430,6 +447,7 @@ void queue_drop_all(Queue *queue)
 {
     while (drop_oldest(queue)) {
     }
+    g_queue_clear_full(&queue->facts, release_fact);
 }
 
 static void pop_event(Queue *queue, Step *step, QueueMessage *ret)
@@ -491,6 +509,19 @@ static void pop_packets(Queue *queue, QueueMessage *ret)
     queue->stats.bytes_sent += packets->blocks_length;
 }
 
+static bool packets_are_due(const Queue *queue, uint64_t now_ns)
+{
+    return queue->finishing || queue->waiting_blocks >= STREAM_BATCH_BYTES ||
+           now_ns >= queue->packets_due_ns;
+}
+
+/* Whether the next fact goes first. */
+static bool facts_are_due(const Queue *queue, const Step *step, uint64_t now_ns)
+{
+    return queue->facts.length > 0 &&
+           (queue->facts_run < QUEUE_FACTS_RUN || !step->batch || !packets_are_due(queue, now_ns));
+}
+
 void queue_next(Queue *queue, uint64_t now_ns, QueueMessage *ret)
 {
     *ret = (QueueMessage){.type = QUEUE_NOTHING};
@@ -499,10 +530,14 @@ void queue_next(Queue *queue, uint64_t now_ns, QueueMessage *ret)
         pop_event(queue, step, ret);
     } else if (step->losses) {
         pop_loss(step, ret);
+    } else if (facts_are_due(queue, step, now_ns)) {
+        ret->type = QUEUE_FACT;
+        ret->fact = g_queue_pop_head(&queue->facts);
+        queue->facts_run++;
     } else if (step->batch) {
-        if (queue->finishing || queue->waiting_blocks >= STREAM_BATCH_BYTES ||
-            now_ns >= queue->packets_due_ns) {
+        if (packets_are_due(queue, now_ns)) {
             pop_packets(queue, ret);
+            queue->facts_run = 0;
             queue->packets_due_ns = now_ns + STREAM_BATCH_NS;
             queue->told_ns = now_ns;
         }
@@ -518,6 +553,7 @@ void queue_message_clear(QueueMessage *message)
 {
     node_interface_unref(message->interface);
     entity_unref(message->entity);
+    fact_unref(message->fact);
     loss_clear(&message->loss);
     for (size_t i = 0; i < message->n_batches; i++) {
         if (message->batches[i]) {
@@ -530,7 +566,7 @@ void queue_message_clear(QueueMessage *message)
 bool queue_is_empty(const Queue *queue)
 {
     const Step *step = queue->steps.head->data;
-    return step_is_quiet(step) && !step->batch;
+    return step_is_quiet(step) && !step->batch && queue->facts.length == 0;
 }
 
 size_t queue_events(const Queue *queue)

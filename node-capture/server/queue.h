@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What one subscriber is still to be told, in order: packets, losses, interfaces, identity,
- * watermarks.
+ * watermarks. Facts go ahead of the packets, but for the identity events that stand before these.
  *
  * Packets are references to shared batches, or copies where the subscriber wants less than others
  * (filter, snap length). They are bounded by bytes: the oldest go first, and a loss stands in their
- * place. Nothing else is ever dropped; losses at the same place add up. For every packet given to
+ * place. Facts are bounded by their number: further ones are left out, and counted. Nothing else is
+ * ever dropped; losses at the same place add up. For every packet given to
  * queue_packets(): it is counted in exactly one of sent, filtered, dropped, invalid, and waiting.
  *
  * No I/O, no clock, no threads: the caller locks. */
@@ -15,6 +16,7 @@
 #include <stdint.h>
 
 #include "k8s-enrich/inventory.h"
+#include "node-capture/server/facts.h"
 #include "node-capture/server/filter.h"
 #include "node-capture/server/interface.h"
 #include "node-capture/source/source.h"
@@ -22,6 +24,8 @@
 
 #define QUEUE_HEARTBEAT_NS (50u * 1000000u)
 #define QUEUE_BATCHES_MAX  32u /* joined in one message */
+#define QUEUE_FACTS_MAX    (4u * FACTS_MAX)
+#define QUEUE_FACTS_RUN    1024u /* then packets that are due have their turn */
 
 typedef struct Queue Queue;
 
@@ -43,6 +47,7 @@ typedef struct QueueStats {
     uint64_t bytes_sent;    /* of blocks */
     uint64_t waiting;       /* packets in the queue */
     uint64_t waiting_bytes; /* memory they hold */
+    uint64_t facts_dropped;
 } QueueStats;
 
 typedef enum QueueMessageType {
@@ -50,6 +55,7 @@ typedef enum QueueMessageType {
     QUEUE_INTERFACE,
     QUEUE_IDENTITY,
     QUEUE_SYNCED,
+    QUEUE_FACT,
     QUEUE_LOSS,
     QUEUE_PACKETS,
     QUEUE_HEARTBEAT,
@@ -61,6 +67,7 @@ typedef struct QueueMessage {
     NodeInterface *interface; /* INTERFACE */
     Entity *entity;           /* IDENTITY */
     uint64_t deleted_ns;      /* IDENTITY; 0: it is there */
+    Fact *fact;               /* FACT */
     QueueLoss loss;           /* LOSS */
     StreamPackets
         packets; /* PACKETS (blocks_length is the sum, blocks NULL); HEARTBEAT: the watermark */
@@ -75,6 +82,7 @@ Queue *queue_free(Queue *queue); /* NULL is fine; returns NULL */
 void queue_interface(Queue *queue, NodeInterface *interface);
 void queue_identity(Queue *queue, const Entity *entity, uint64_t deleted_ns);
 void queue_synced(Queue *queue);
+void queue_fact(Queue *queue, Fact *fact);
 void queue_loss(Queue *queue, const QueueLoss *loss);
 void queue_packets(Queue *queue, Batch *batch);
 /* No packet given later has an earlier time stamp. */

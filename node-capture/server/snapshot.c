@@ -36,9 +36,27 @@ static void sum_streams(const Capture *capture, const CaptureStats *stats, Strea
         ret->queue.dropped += one.queue.dropped;
         ret->queue.start_losses += one.queue.start_losses;
         ret->queue.invalid += one.queue.invalid;
+        ret->queue.facts_dropped += one.queue.facts_dropped;
         *ret_waiting += one.queue.waiting;
         *ret_waiting_bytes += one.queue.waiting_bytes;
     }
+}
+
+static void add_fact_counters(Snapshot *snapshot, const FactFeedStats *facts,
+                              uint64_t facts_dropped)
+{
+    add_gauge(snapshot, "translations", facts->kept.count[FACT_TRANSLATION],
+              "Connections whose addresses this node rewrites, those that ended lately included");
+    add_gauge(snapshot, "socket_owners", facts->kept.count[FACT_SOCKET_OWNER],
+              "Sockets whose container and process are known, those that ended lately included");
+    add(snapshot, "facts_evicted_total",
+        facts->kept.evicted[FACT_TRANSLATION] + facts->kept.evicted[FACT_SOCKET_OWNER],
+        "Translations and socket owners forgotten before their time because there were too many");
+    add(snapshot, "facts_lost_total", facts->lost,
+        "Translations and socket owners lost because the capture thread was too busy");
+    add(snapshot, "facts_dropped_total", facts_dropped,
+        "Translations and socket owners that a stream was not told of, because its reader was too "
+        "slow");
 }
 
 static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeCounters *counters)
@@ -78,6 +96,13 @@ static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeC
         "Streams refused: bad requests, or too many");
     add(snapshot, "identity_events_total", counters->identity_events,
         "Changes to what is known of the cluster");
+    add(snapshot, "socket_events_total", counters->sockets.events,
+        "What the kernel told of sockets and their owners");
+    add(snapshot, "socket_events_lost_total", counters->sockets.lost,
+        "Sockets whose owner was not told because remora-node was too slow; all sockets were "
+        "looked "
+        "through again");
+    add_fact_counters(snapshot, &counters->facts, streams.queue.facts_dropped);
     add(snapshot, "targets_opened_total", stats.opened, "Times a pod was opened for capture");
     add(snapshot, "targets_failed_total", stats.open_failures, "Times opening a pod failed");
 }

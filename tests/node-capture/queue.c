@@ -407,6 +407,91 @@ static void test_invalid(void)
     queue_free(queue);
 }
 
+static Fact *make_fact(uint32_t client_port)
+{
+    Remora__V1__Translation translation = REMORA__V1__TRANSLATION__INIT;
+    translation.protocol = 6;
+    translation.client_port = client_port;
+    return fact_translation(&translation);
+}
+
+static void give_fact(Queue *queue, uint32_t client_port)
+{
+    Fact *fact = make_fact(client_port);
+    queue_fact(queue, fact);
+    fact_unref(fact);
+}
+
+/* Facts go ahead of packets that wait, but not of what is known at the start. */
+static void test_facts(void)
+{
+    Queue *queue = queue_new(1 << 20, PCAPNG_PACKET_MAX, NULL);
+    queue_synced(queue);
+    give_interface(queue, 7, "eth0");
+    give(queue, test_batch(7, TEST_NS, 0, 10, 100, 0));
+    give_fact(queue, 1);
+    give(queue, test_batch(7, TEST_NS + 100, 10, 5, 100, 0));
+    give_fact(queue, 2);
+
+    QueueMessage message;
+    next_is(queue, SECOND_NS, QUEUE_SYNCED, &message);
+    next_is(queue, SECOND_NS, QUEUE_INTERFACE, &message);
+    queue_message_clear(&message);
+    for (uint32_t port = 1; port <= 2; port++) {
+        next_is(queue, SECOND_NS, QUEUE_FACT, &message);
+        StreamMessage decoded;
+        g_assert_cmpint(
+            stream_message_decode(fact_message(message.fact), message.fact->length, &decoded), ==,
+            0);
+        g_assert_cmpint(decoded.type, ==, STREAM_TRANSLATION);
+        g_assert_cmpuint(decoded.response->translation->client_port, ==, port);
+        stream_message_clear(&decoded);
+        queue_message_clear(&message);
+    }
+    /* They did not part the packets. */
+    next_is(queue, SECOND_NS, QUEUE_PACKETS, &message);
+    g_assert_cmpuint(message.packets.count, ==, 15);
+    queue_message_clear(&message);
+    g_assert_true(queue_is_empty(queue));
+    give_fact(queue, 3);
+    g_assert_false(queue_is_empty(queue));
+    queue_drop_all(queue);
+    g_assert_true(queue_is_empty(queue));
+    queue_free(queue);
+}
+
+/* However many facts there are, packets have their turn, and the number of facts is bounded. */
+static void test_fact_flood(void)
+{
+    Queue *queue = queue_new(1 << 20, PCAPNG_PACKET_MAX, NULL);
+    Fact *fact = make_fact(1);
+    for (uint32_t i = 0; i < QUEUE_FACTS_MAX + 10; i++) {
+        queue_fact(queue, fact);
+    }
+    QueueStats stats;
+    queue_stats(queue, &stats);
+    g_assert_cmpuint(stats.facts_dropped, ==, 10);
+    give(queue, test_batch(7, TEST_NS, 0, 10, 100, 0));
+    unsigned facts = 0;
+    QueueMessage message;
+    for (;;) {
+        queue_next(queue, SECOND_NS, &message);
+        QueueMessageType type = message.type;
+        queue_message_clear(&message);
+        if (type == QUEUE_PACKETS) {
+            break;
+        }
+        g_assert_cmpint(type, ==, QUEUE_FACT);
+        facts++;
+    }
+    g_assert_cmpuint(facts, ==, QUEUE_FACTS_RUN);
+    next_is(queue, SECOND_NS, QUEUE_FACT, &message);
+    queue_message_clear(&message);
+    queue_free(queue);
+    g_assert_cmpint(fact->refs, ==, 1);
+    fact_unref(fact);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -419,5 +504,7 @@ int main(int argc, char **argv)
     g_test_add_func("/queue/filter", test_filter);
     g_test_add_func("/queue/snap-length", test_snap_length);
     g_test_add_func("/queue/invalid", test_invalid);
+    g_test_add_func("/queue/facts", test_facts);
+    g_test_add_func("/queue/fact-flood", test_fact_flood);
     return g_test_run();
 }
