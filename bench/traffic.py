@@ -9,6 +9,7 @@ sys.path.insert(0, os.path.join(SOURCE, "demo"))
 from cluster import Cluster, wait_for  # noqa: E402,F401
 
 RAM = "/dev/shm"  # so that no disk is measured
+ENDLESS = 10**9
 
 
 class Bench(Cluster):
@@ -25,6 +26,12 @@ class Bench(Cluster):
         self.exec("worker-1", [os.path.join(self.binaries, "bench/remora-blast"), "--device", "p1", "--length",
                                str(length), "--count", str(count), "--rate", str(rate)],
                   stdout=subprocess.DEVNULL)
+
+    def start_blast(self, length, rate):
+        """The same without an end; to be killed."""
+        return self.spawn("worker-1", [os.path.join(self.binaries, "bench/remora-blast"), "--device", "p1", "--length",
+                                       str(length), "--count", str(ENDLESS), "--rate", str(rate)],
+                          stdout=subprocess.DEVNULL)
 
     def start_remora(self, endpoint="127.0.0.1:7777"):
         node = self.start_node_at(endpoint)

@@ -43,6 +43,20 @@ static void put_attributes(IdentityWriter *w, IdentityScope scope, const Entity 
     }
 }
 
+static void put_holder(IdentityWriter *w, IdentityScope scope, const NamedEnd *end)
+{
+    const Entity *pod = end->entity;
+    if (end->is_held && *end->holder.container)
+        identity_put_text(w, IDENTITY_CONTAINER, scope, end->holder.container);
+    else if (pod->n_containers == 1)
+        identity_put_text(w, IDENTITY_CONTAINER, scope, pod->containers[0].name);
+    if (!end->is_held)
+        return;
+    identity_put_text(w, IDENTITY_PROCESS_NAME, scope, end->holder.process);
+    if (end->holder.pid)
+        identity_put_u32(w, IDENTITY_PROCESS_PID, scope, end->holder.pid);
+}
+
 static void put_end(IdentityWriter *w, IdentityScope scope, const NamedEnd *end)
 {
     const Entity *entity = end->entity;
@@ -61,8 +75,7 @@ static void put_end(IdentityWriter *w, IdentityScope scope, const NamedEnd *end)
         identity_put_text(w, IDENTITY_NODE, scope, entity->node);
         identity_put_text(w, IDENTITY_OWNER_TYPE, scope, entity->owner_kind);
         identity_put_text(w, IDENTITY_OWNER_NAME, scope, entity->owner_name);
-        if (entity->n_containers == 1)
-            identity_put_text(w, IDENTITY_CONTAINER, scope, entity->containers[0].name);
+        put_holder(w, scope, end);
         break;
     case PEER_SERVICE:
         identity_put_text(w, IDENTITY_SERVICE, scope, entity->name);

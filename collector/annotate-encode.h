@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "collector/capture-point.h"
+#include "collector/socket-table.h"
 #include "k8s-enrich/inventory.h"
 
 typedef struct NamedEnd {
@@ -14,6 +15,8 @@ typedef struct NamedEnd {
     const Entity *entity;  /* pod, service or node; NULL where nothing of Kubernetes is known */
     const Entity *service; /* that was called at this end, or NULL */
     const Entity *node;    /* of PEER_NODE, for pods if known; or NULL */
+    bool is_held;          /* by `holder` */
+    SocketHolder holder;
 } NamedEnd;
 
 typedef struct Names {

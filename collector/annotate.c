@@ -11,18 +11,24 @@
 #define CACHE_BITS 15
 #define CACHE_SIZE (1u << CACHE_BITS)
 
+/* Room for the names of both ends as they mostly are; makes an entry six cache lines. */
+#define OPTIONS_INLINE 256u
+#define CACHE_LINE     64u
+
 /* inventory_service_of_endpoint() does not say for how long its answer holds. */
 #define ENDPOINT_HOLDS_NS (100u * 1000000u)
 
-typedef struct CacheKey { /* no padding: hashed and compared as bytes */
+typedef struct CacheKey { /* no padding: hashed and compared as words */
     IpAddress src, dst;
-    uint64_t service_key, flow_id;
+    uint64_t call_key; /* of service and flow: both are hashes */
     uint32_t point_id;
     uint16_t src_port, dst_port;
     uint8_t protocol, direction, is_ip, service_is_src;
     uint32_t spare;
 } CacheKey;
-_Static_assert(sizeof(CacheKey) == 64, "CacheKey has padding");
+_Static_assert(sizeof(CacheKey) == 56, "CacheKey has padding");
+#define KEY_WORDS (sizeof(CacheKey) / sizeof(uint64_t))
+_Static_assert(sizeof(CacheKey) == sizeof(((AnnotateTicket *)0)->key), "a ticket has the key");
 
 /* What was told of an entity already. */
 typedef struct Told {
@@ -31,24 +37,35 @@ typedef struct Told {
     uint64_t at_ns;
 } Told;
 
+/* What the usual packet needs of an entry, in a few neighbouring cache lines. */
 typedef struct CacheEntry {
     CacheKey key;
     uint64_t generation;
-    uint64_t made;           /* in the order of making */
     uint64_t from_ns, to_ns; /* the names are these for packets of this time; to_ns 0: open */
-    Names names;             /* entities are good as long as the generation is */
     Told *told[2];           /* src, dst; NULL where the end is no entity */
-    uint8_t *options;
-    uint32_t length, capacity;
+    const Entity *entity[2]; /* the ends in `names`; good as long as the generation is */
+    uint32_t owners_generation;
+    uint16_t length; /* of the encoded options */
     bool in_use, unnamed;
+    uint8_t *large; /* the options where they are longer than the room here */
+    uint8_t options[OPTIONS_INLINE];
 } CacheEntry;
+_Static_assert(sizeof(CacheEntry) % CACHE_LINE == 0, "entries share cache lines");
+
+typedef struct CacheNames {
+    uint64_t made; /* in the order of making */
+    Names names;
+} CacheNames;
 
 struct Annotator {
     const Inventory *inventory;
+    const SocketTable *owners; /* or NULL */
     char *cluster;
     bool comments;
     GHashTable *told; /* entity key -> Told */
-    CacheEntry *cache;
+    void *memory;
+    CacheEntry *cache; /* in `memory`, at the beginning of a cache line */
+    CacheNames *names; /* of the entry with the same index: what only the rare packet needs */
     uint64_t made;
     uint8_t with_attributes[ANNOTATE_OPTIONS_MAX];
 };
@@ -67,7 +84,11 @@ Annotator *annotator_new(const Inventory *inventory, const char *cluster, bool c
     annotator->cluster = g_strdup(cluster ? cluster : "");
     annotator->comments = comments;
     annotator->told = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, told_free);
-    annotator->cache = g_new0(CacheEntry, CACHE_SIZE);
+    /* From calloc(), so that only what is used takes memory. */
+    annotator->memory = g_new0(CacheEntry, CACHE_SIZE + 1);
+    annotator->cache = (CacheEntry *)(((uintptr_t)annotator->memory + CACHE_LINE - 1) &
+                                      ~(uintptr_t)(CACHE_LINE - 1));
+    annotator->names = g_new0(CacheNames, CACHE_SIZE);
     return annotator;
 }
 
@@ -76,12 +97,18 @@ Annotator *annotator_free(Annotator *annotator)
     if (!annotator)
         return NULL;
     for (size_t i = 0; i < CACHE_SIZE; i++)
-        g_free(annotator->cache[i].options);
-    g_free(annotator->cache);
+        g_free(annotator->cache[i].large);
+    g_free(annotator->memory);
+    g_free(annotator->names);
     g_hash_table_destroy(annotator->told);
     g_free(annotator->cluster);
     g_free(annotator);
     return NULL;
+}
+
+void annotator_set_owners(Annotator *annotator, const SocketTable *owners)
+{
+    annotator->owners = owners;
 }
 
 /* ---- Who is it -------------------------------------------------------------------------------*/
@@ -166,12 +193,12 @@ static void set_called_service(Names *names, const AnnotateRequest *request)
 
 /* The service whose endpoint the pod is, at the end where the server is. */
 static void name_service(const Annotator *annotator, CacheEntry *entry,
-                         const AnnotateRequest *request)
+                         const AnnotateRequest *request, Names *names)
 {
     const PacketInfo *info = request->info;
-    NamedEnd *src = &entry->names.src, *dst = &entry->names.dst;
+    NamedEnd *src = &names->src, *dst = &names->dst;
     if (request->service) {
-        set_called_service(&entry->names, request);
+        set_called_service(names, request);
         return;
     }
     if (!info->is_ip || !info->has_ports || packet_is_echo(info) ||
@@ -184,6 +211,75 @@ static void name_service(const Annotator *annotator, CacheEntry *entry,
     if (src->type == PEER_POD && !dst->service)
         src->service = inventory_service_of_endpoint(
             annotator->inventory, &info->src, info->protocol, info->src_port, request->time_ns);
+}
+
+/* ---- Which process is it ---------------------------------------------------------------------*/
+
+/* The socket's own view of its connection, whatever addresses this leg's packets bear. */
+static void place_in_flow(const Flow *flow, bool is_server, SocketPlace *place)
+{
+    const FlowEnd *local = is_server ? &flow->server : &flow->client;
+    const FlowEnd *remote = is_server ? &flow->masked_client : &flow->service;
+    place->local = local->address;
+    place->local_port = local->port;
+    place->remote = remote->address;
+    place->remote_port = remote->port;
+}
+
+/* False if nobody can hold it. */
+static bool place_of(const NamedEnd *end, const AnnotateRequest *request, bool is_src,
+                     SocketPlace *ret)
+{
+    const PacketInfo *info = request->info;
+    if (end->type != PEER_POD || !info->is_ip || !info->has_ports || packet_is_echo(info))
+        return false;
+    *ret = (SocketPlace){
+        .pod_key = end->entity->key,
+        .local = is_src ? info->src : info->dst,
+        .remote = is_src ? info->dst : info->src,
+        .local_port = is_src ? info->src_port : info->dst_port,
+        .remote_port = is_src ? info->dst_port : info->src_port,
+        .protocol = info->protocol,
+    };
+    if (request->flow)
+        place_in_flow(request->flow, is_src == request->service_is_src, ret);
+    return true;
+}
+
+static void find_holder(const Annotator *annotator, CacheEntry *entry,
+                        const AnnotateRequest *request, bool is_src, NamedEnd *end)
+{
+    SocketPlace place;
+    uint64_t from_ns, to_ns;
+    end->is_held = false;
+    if (!annotator->owners || !place_of(end, request, is_src, &place))
+        return;
+    end->is_held = socket_table_find(annotator->owners, &place, request->time_ns, &end->holder,
+                                     &from_ns, &to_ns);
+    narrow(entry, from_ns, to_ns);
+    if (end->is_held) /* that it has ended is no change, so it is asked for again */
+        narrow(entry, from_ns, request->time_ns + SOCKET_LINGER_NS);
+}
+
+/* Whether another one may hold a socket of the entry's connection than when it was made. */
+static bool has_new_holder(const Annotator *annotator, CacheEntry *entry,
+                           const AnnotateRequest *request)
+{
+    if (!annotator->owners)
+        return false;
+    uint32_t generation = socket_table_generation(annotator->owners);
+    if (G_LIKELY(entry->owners_generation == generation))
+        return false;
+    const Names *names = &annotator->names[entry - annotator->cache].names;
+    SocketPlace place;
+    for (int is_src = 0; is_src <= 1; is_src++) {
+        const NamedEnd *end = is_src ? &names->src : &names->dst;
+        if (place_of(end, request, is_src, &place) &&
+            socket_table_changed(annotator->owners, &place, entry->owners_generation))
+            return true;
+    }
+    entry->owners_generation = generation;
+    return false;
 }
 
 static Told *told_of(Annotator *annotator, const Entity *entity)
@@ -207,8 +303,8 @@ static void make_key(const AnnotateRequest *request, CacheKey *ret)
     *ret = (CacheKey){
         .src = info->src,
         .dst = info->dst,
-        .service_key = request->service ? request->service->key : 0,
-        .flow_id = request->flow ? request->flow->id : 0,
+        .call_key = (request->service ? request->service->key : 0) ^
+                    (request->flow ? request->flow->id : 0),
         .point_id = request->point ? request->point->id : 0,
         .src_port = info->src_port,
         .dst_port = info->dst_port,
@@ -221,62 +317,98 @@ static void make_key(const AnnotateRequest *request, CacheKey *ret)
     };
 }
 
-static uint32_t hash_key(const CacheKey *key)
+static inline void key_words(const CacheKey *key, uint64_t ret[KEY_WORDS])
 {
-    uint64_t words[sizeof *key / 8], hash = 0;
-    memcpy(words, key, sizeof words);
-    for (size_t i = 0; i < G_N_ELEMENTS(words); i++)
-        hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15u;
-    return (uint32_t)(hash >> (64 - CACHE_BITS));
+    memcpy(ret, key, sizeof *key);
 }
 
-/* The entry of the key, or the one to use for it: of two places the one that is free or was made
- * longer ago. */
-static CacheEntry *find_entry(const Annotator *annotator, const CacheKey *key)
+static inline bool same_key(const CacheEntry *entry, const uint64_t words[KEY_WORDS])
 {
-    uint32_t hash = hash_key(key);
-    CacheEntry *first = &annotator->cache[hash], *second = &annotator->cache[hash ^ 1];
-    if (memcmp(&first->key, key, sizeof *key) == 0)
+    uint64_t other[KEY_WORDS], difference = 0;
+    key_words(&entry->key, other);
+    for (size_t i = 0; i < KEY_WORDS; i++)
+        difference |= other[i] ^ words[i];
+    return !difference;
+}
+
+/* The products do not wait for each other. */
+static inline uint32_t hash_key(const uint64_t words[KEY_WORDS])
+{
+    uint64_t hash = 0, factor = 0x9e3779b97f4a7c15u;
+    for (size_t i = 0; i < KEY_WORDS; i++, factor = factor << 7 ^ factor >> 57 ^ 2) {
+        uint64_t product = (words[i] ^ words[i] >> 32) * factor;
+        hash ^= product ^ product >> 29;
+    }
+    return (uint32_t)(hash * 0x9e3779b97f4a7c15u >> (64 - CACHE_BITS));
+}
+
+/* The entry of the key, or else the one to use for it: of two places the one that is free or was
+ * made longer ago. */
+static CacheEntry *find_entry(const Annotator *annotator, const AnnotateTicket *ticket,
+                              bool *ret_found)
+{
+    uint32_t index = ticket->index;
+    CacheEntry *first = &annotator->cache[index], *second = &annotator->cache[index ^ 1];
+    *ret_found = true;
+    if (G_LIKELY(same_key(first, ticket->key)))
         return first;
-    if (memcmp(&second->key, key, sizeof *key) == 0)
+    if (same_key(second, ticket->key))
         return second;
-    return !first->in_use || first->made <= second->made ? first : second;
+    *ret_found = false;
+    uint64_t first_made = annotator->names[index].made;
+    uint64_t second_made = annotator->names[index ^ 1].made;
+    return !first->in_use || first_made <= second_made ? first : second;
 }
 
-static void fill(Annotator *annotator, CacheEntry *entry, const CacheKey *key,
+static inline const uint8_t *entry_options(const CacheEntry *entry)
+{
+    return G_LIKELY(entry->length <= sizeof entry->options) ? entry->options : entry->large;
+}
+
+static void keep_options(CacheEntry *entry, const uint8_t *options, size_t length)
+{
+    entry->length = (uint16_t)length;
+    g_clear_pointer(&entry->large, g_free);
+    if (length > sizeof entry->options)
+        entry->large = g_memdup2(options, length);
+    else
+        memcpy(entry->options, options, length);
+}
+
+static void fill(Annotator *annotator, CacheEntry *entry, const AnnotateTicket *ticket,
                  const AnnotateRequest *request)
 {
-    entry->key = *key;
+    CacheNames *kept = &annotator->names[entry - annotator->cache];
+    Names *names = &kept->names;
+    memcpy(&entry->key, ticket->key, sizeof entry->key);
     entry->generation = inventory_generation(annotator->inventory);
     entry->from_ns = entry->to_ns = 0;
     entry->unnamed = false;
-    entry->names = (Names){.point = request->point,
-                           .cluster = annotator->cluster,
-                           .flow_id = request->flow ? request->flow->id : 0};
-    name_end(annotator, entry, request, true, &entry->names.src);
-    name_end(annotator, entry, request, false, &entry->names.dst);
-    name_service(annotator, entry, request);
+    *names = (Names){.point = request->point,
+                     .cluster = annotator->cluster,
+                     .flow_id = request->flow ? request->flow->id : 0};
+    name_end(annotator, entry, request, true, &names->src);
+    name_end(annotator, entry, request, false, &names->dst);
+    name_service(annotator, entry, request, names);
     if (request->point && *request->point->target_uid)
-        entry->names.capture_pod = inventory_get(annotator->inventory, ENTITY_POD,
-                                                 request->point->target_uid, request->time_ns);
-    entry->told[0] = told_of(annotator, entry->names.src.entity);
-    entry->told[1] = told_of(annotator, entry->names.dst.entity);
+        names->capture_pod = inventory_get(annotator->inventory, ENTITY_POD,
+                                           request->point->target_uid, request->time_ns);
+    find_holder(annotator, entry, request, true, &names->src);
+    find_holder(annotator, entry, request, false, &names->dst);
+    entry->owners_generation = annotator->owners ? socket_table_generation(annotator->owners) : 0;
+    entry->entity[0] = names->src.entity;
+    entry->entity[1] = names->dst.entity;
+    entry->told[0] = told_of(annotator, names->src.entity);
+    entry->told[1] = told_of(annotator, names->dst.entity);
 
     entry->in_use = true;
-    entry->made = ++annotator->made;
-    entry->length = 0;
-    bool is_known = entry->names.src.type != PEER_UNKNOWN || entry->names.dst.type != PEER_UNKNOWN;
-    if (!request->point && !is_known)
-        return;
+    kept->made = ++annotator->made;
     uint8_t options[ANNOTATE_OPTIONS_MAX];
-    entry->length = (uint32_t)names_encode(&entry->names, 0, annotator->comments, options,
-                                           sizeof options, NULL);
-    if (entry->capacity < entry->length) {
-        g_free(entry->options);
-        entry->capacity = (entry->length + 127) / 128 * 128;
-        entry->options = g_malloc(entry->capacity);
-    }
-    memcpy(entry->options, options, entry->length);
+    bool is_known = names->src.type != PEER_UNKNOWN || names->dst.type != PEER_UNKNOWN;
+    size_t length = request->point || is_known
+                        ? names_encode(names, 0, annotator->comments, options, sizeof options, NULL)
+                        : 0;
+    keep_options(entry, options, length);
 }
 
 static bool is_due(const Told *told, const Entity *entity, uint64_t time_ns)
@@ -294,13 +426,15 @@ static void tell(Told *told, const Entity *entity, uint64_t time_ns)
 }
 
 /* The rare packet that says what its ends are labelled, and so on. */
-static void annotate_with_attributes(Annotator *annotator, const CacheEntry *entry,
+static void annotate_with_attributes(Annotator *annotator, CacheEntry *entry,
                                      const AnnotateRequest *request, unsigned due, Annotation *ret)
 {
     uint64_t time_ns = request->time_ns;
-    Names names = entry->names;
+    Names names = annotator->names[entry - annotator->cache].names;
     if (request->service) /* the one that the entry was made with may be gone */
         set_called_service(&names, request);
+    find_holder(annotator, entry, request, true, &names.src); /* as well */
+    find_holder(annotator, entry, request, false, &names.dst);
     bool overflow = false;
     ret->options = annotator->with_attributes;
     ret->length = names_encode(&names, due, annotator->comments, annotator->with_attributes,
@@ -316,25 +450,44 @@ static void annotate_with_attributes(Annotator *annotator, const CacheEntry *ent
         tell(entry->told[1], names.dst.entity, time_ns);
 }
 
-void annotate(Annotator *annotator, const AnnotateRequest *request, Annotation *ret)
+void annotate_begin(const Annotator *annotator, const AnnotateRequest *request, AnnotateTicket *ret)
 {
     CacheKey key;
     make_key(request, &key);
-    CacheEntry *entry = find_entry(annotator, &key);
-    uint64_t time_ns = request->time_ns;
-    if (!entry->in_use || entry->generation != inventory_generation(annotator->inventory) ||
-        time_ns < entry->from_ns || (entry->to_ns && time_ns >= entry->to_ns) ||
-        memcmp(&entry->key, &key, sizeof key) != 0)
-        fill(annotator, entry, &key, request);
+    key_words(&key, ret->key);
+    ret->index = hash_key(ret->key);
+    const uint8_t *entry = (const uint8_t *)&annotator->cache[ret->index];
+    for (size_t line = 0; line < sizeof(CacheEntry); line += CACHE_LINE)
+        __builtin_prefetch(entry + line);
+}
 
-    *ret = (Annotation){entry->options, entry->length, entry->unnamed};
-    unsigned due = (is_due(entry->told[0], entry->names.src.entity, time_ns) ? NAMES_SRC : 0) |
-                   (is_due(entry->told[1], entry->names.dst.entity, time_ns) ? NAMES_DST : 0);
+void annotate_end(Annotator *annotator, const AnnotateRequest *request,
+                  const AnnotateTicket *ticket, Annotation *ret)
+{
+    bool found;
+    CacheEntry *entry = find_entry(annotator, ticket, &found);
+    uint64_t time_ns = request->time_ns;
+    if (!found || !entry->in_use ||
+        entry->generation != inventory_generation(annotator->inventory) ||
+        time_ns < entry->from_ns || (entry->to_ns && time_ns >= entry->to_ns) ||
+        has_new_holder(annotator, entry, request))
+        fill(annotator, entry, ticket, request);
+
+    *ret = (Annotation){entry_options(entry), entry->length, entry->unnamed};
+    unsigned due = (is_due(entry->told[0], entry->entity[0], time_ns) ? NAMES_SRC : 0) |
+                   (is_due(entry->told[1], entry->entity[1], time_ns) ? NAMES_DST : 0);
     /* Both ends may be the same entity: a pod that talks to itself. */
     if (due == (NAMES_SRC | NAMES_DST) && entry->told[0] == entry->told[1])
         due = NAMES_SRC;
     if (G_UNLIKELY(due))
         annotate_with_attributes(annotator, entry, request, due, ret);
+}
+
+void annotate(Annotator *annotator, const AnnotateRequest *request, Annotation *ret)
+{
+    AnnotateTicket ticket;
+    annotate_begin(annotator, request, &ticket);
+    annotate_end(annotator, request, &ticket, ret);
 }
 
 static gboolean is_old(gpointer key, gpointer told, gpointer before_ns)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "collector/capture-point.h"
+#include "collector/socket-table.h"
 #include "collector/packet.h"
 #include "collector/translations.h"
 #include "k8s-enrich/inventory.h"
@@ -36,6 +37,12 @@ typedef struct AnnotateRequest {
     bool service_is_src; /* the end of the service, and of the flow's server, is the source */
 } AnnotateRequest;
 
+/* Where the answer to a request is looked for; annotate.c's own. */
+typedef struct AnnotateTicket {
+    uint64_t key[7];
+    uint32_t index;
+} AnnotateTicket;
+
 typedef struct Annotation {
     const uint8_t *options; /* whole encoded options, little endian; valid until the next call */
     size_t length;          /* 0: nothing is known */
@@ -46,7 +53,15 @@ typedef struct Annotation {
  */
 Annotator *annotator_new(const Inventory *inventory, const char *cluster, bool comments);
 Annotator *annotator_free(Annotator *annotator);
+/* Containers and processes are named from it, borrowed; NULL (as at first): they are not. */
+void annotator_set_owners(Annotator *annotator, const SocketTable *owners);
 void annotate(Annotator *annotator, const AnnotateRequest *request, Annotation *ret);
+/* The same in two steps, for who has other work to do meanwhile: the look-up waits for memory
+ * longer than everything else takes. The request must be the same in both. */
+void annotate_begin(const Annotator *annotator, const AnnotateRequest *request,
+                    AnnotateTicket *ret);
+void annotate_end(Annotator *annotator, const AnnotateRequest *request,
+                  const AnnotateTicket *ticket, Annotation *ret);
 /* Keeps no longer what was told of entities before `before_ns`: so what a long capture takes does
  * not grow with the pods that came and went. If they are seen again, they are told of again. */
 void annotator_forget(Annotator *annotator, uint64_t before_ns);

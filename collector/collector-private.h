@@ -7,9 +7,11 @@
 #include "collector/collector.h"
 #include "collector/early-loss.h"
 #include "collector/merge.h"
+#include "collector/namer.h"
 #include "collector/node-stream.h"
 #include "collector/notes.h"
 #include "collector/output.h"
+#include "collector/socket-table.h"
 #include "collector/packet.h"
 #include "collector/translations.h"
 #include "collector/vantage.h"
@@ -27,6 +29,7 @@ struct Collector {
     GAsyncQueue *events; /* of NodeEvent */
     Inventory *inventory;
     Translations *translations;
+    SocketTable *owners;
     GHashTable *points; /* what makes it one -> CapturePoint, kept for the collector's life */
     PacketFragments *fragments;
 
@@ -36,6 +39,7 @@ struct Collector {
     Merge *merge;
     Vantage *vantage;
     Annotator *annotator;
+    Namer *namer;
     Notes *notes;
     int write_error;
     bool was_connected;

@@ -9,6 +9,7 @@
 #include "collector/collector-private.h"
 #include "common/clock.h"
 #include "common/pcapng/pcapng.h"
+#include "common/seeded-hash.h"
 
 #define DEFAULT_MAX_WAIT_NS        (1000u * 1000000u)
 #define DEFAULT_MEMORY_LIMIT       (256u * 1024u * 1024u)
@@ -103,10 +104,11 @@ Collector *collector_new(const CollectorConfig *config, const CollectorSink *sin
     collector->client = rpc_client_new();
     collector->events = g_async_queue_new();
     collector->nodes = g_ptr_array_new();
-    collector->points = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, point_free);
+    collector->points = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, point_free);
     collector->fragments = g_new0(PacketFragments, 1);
     collector->inventory = inventory_new();
     collector->translations = translations_new();
+    collector->owners = socket_table_new(0);
     if (config->inventory)
         inventory_foreach(config->inventory, 0, add_known_entity, collector->inventory);
     if (!add_nodes(collector, config, error))
@@ -126,6 +128,7 @@ Collector *collector_free(Collector *collector)
     g_async_queue_unref(collector->events);
     g_hash_table_unref(collector->points);
     inventory_free(collector->inventory);
+    socket_table_free(collector->owners);
     g_free(collector->fragments);
     g_free(collector->cluster);
     g_mutex_clear(&collector->lock);
@@ -175,41 +178,40 @@ static int sink_write(const uint8_t *bytes, size_t length, void *userdata)
     return r;
 }
 
-static void write_packet(Collector *c, VantagePacket *packet)
+static int sink_write_pieces(const CollectorBytes *pieces, size_t n_pieces, void *userdata)
 {
+    Collector *c = userdata;
+    uint64_t start_ns = clock_monotonic_ns();
+    int r = c->sink.write_pieces(pieces, n_pieces, c->userdata);
+    c->blocked_ns += clock_monotonic_ns() - start_ns;
+    return r;
+}
+
+static void write_packet(const VantagePacket *packet, const Annotation *names, void *userdata)
+{
+    Collector *c = userdata;
     const MergePacket *p = &packet->packet;
-    AnnotateRequest request = {
-        .point = packet->point,
-        .info = &packet->info,
-        .direction = packet->direction,
-        .time_ns = p->time_ns,
-        .service = packet->service,
-        .flow = packet->flow,
-        .service_is_src = packet->service_is_src,
-    };
-    Annotation annotation;
-    annotate(c->annotator, &request, &annotation);
-    c->counting.unnamed += annotation.unnamed;
+    c->counting.unnamed += names->unnamed;
     c->newest_time_ns = MAX(c->newest_time_ns, p->time_ns);
     OutputPacket out = {
         .block = p->block,
+        .buffer = p->buffer,
         .length = p->length,
         .interface = packet->point->output,
         .time_ns = p->time_ns,
-        .options = annotation.options,
-        .options_length = annotation.length,
+        .options = names->options,
+        .options_length = names->length,
     };
     int r = output_packet(c->output, &out);
     if (r && !c->write_error)
         c->write_error = r;
-    merge_buffer_unref(p->buffer);
 }
 
 static void write_decided(Collector *c, uint64_t frontier_ns)
 {
     VantagePacket packet;
     while (vantage_pop(c->vantage, frontier_ns, &packet))
-        write_packet(c, &packet);
+        namer_push(c->namer, &packet);
 }
 
 /* A packet whose turn has come in the merge. */
@@ -251,8 +253,10 @@ static void pump(Collector *c, uint64_t now_ns)
         else if (!vantage_waiting(c->vantage))
             break;
         write_decided(c, UINT64_MAX);
+        namer_flush(c->namer);
     }
     write_decided(c, merge_frontier(c->merge));
+    namer_flush(c->namer);
     /* Not a byte before a node has answered: Wireshark takes a section header for a capture that
      * works, and hides the error that follows behind "no packets captured". */
     if (c->was_connected)
@@ -267,6 +271,7 @@ static void pump_all(Collector *c)
         take_packet(c, &packet);
     }
     write_decided(c, UINT64_MAX);
+    namer_flush(c->namer);
     notes_flush(c->notes, clock_monotonic_ns(), true);
     early_losses_finish(c->early_losses, c->output);
     output_statistics(c->output, c->newest_time_ns ? c->newest_time_ns : clock_unix_ns());
@@ -336,6 +341,7 @@ static void forget_old_names(Collector *c, uint64_t now_ns)
     inventory_forget(c->inventory, before_ns);
     annotator_forget(c->annotator, before_ns);
     translations_forget(c->translations, before_ns);
+    socket_table_forget(c->owners, MIN(c->newest_time_ns, now_unix_ns));
     for (guint i = 0; i < c->nodes->len; i++) {
         NodeStream *node = c->nodes->pdata[i];
         node_quota_recount(node->quota, c->inventory);
@@ -392,25 +398,30 @@ static void close_streams(Collector *c)
 
 static void run_begin(Collector *c)
 {
-    static const CollectorSink timed = {sink_write, NULL};
-    c->output = output_new(&timed, c);
+    static const CollectorSink timed = {.write = sink_write};
+    static const CollectorSink timed_pieces = {.write = sink_write,
+                                               .write_pieces = sink_write_pieces};
+    c->output = output_new(c->sink.write_pieces ? &timed_pieces : &timed, c);
     c->early_losses = early_losses_new();
     c->merge = merge_new(c->nodes->len, c->max_wait_ns, c->memory_limit);
     c->vantage =
         vantage_new(c->inventory, c->translations, 0, c->vantage_mode == COLLECTOR_VANTAGE_ALL);
     c->annotator = annotator_new(c->inventory, c->cluster, c->comments);
+    annotator_set_owners(c->annotator, c->owners);
+    c->namer = namer_new(c->annotator, write_packet, c);
     c->notes = notes_new(&c->sink, c->userdata);
 }
 
 static void run_end(Collector *c)
 {
     publish_stats(c);
+    c->namer = namer_free(c->namer);
+    c->output = output_free(c->output);
     c->vantage = vantage_free(c->vantage);
     c->merge = merge_free(c->merge);
     c->annotator = annotator_free(c->annotator);
     c->notes = notes_free(c->notes);
     c->early_losses = early_losses_free(c->early_losses);
-    c->output = output_free(c->output);
 }
 
 bool collector_run(Collector *collector, GError **error)
@@ -431,8 +442,11 @@ bool collector_run(Collector *collector, GError **error)
         hopeless = is_hopeless(c, now_ns - start_ns, error);
     }
     close_streams(c);
-    if (!hopeless || c->was_connected)
+    /* What was there before this run is not given up for a file without a packet. */
+    if (c->was_connected)
         pump_all(c);
+    else if (!hopeless)
+        notes_flush(c->notes, clock_monotonic_ns(), true);
     run_end(c);
     if (hopeless)
         return false;

@@ -51,10 +51,18 @@ typedef struct CollectorConfig {
 
 typedef enum CollectorNoteLevel { COLLECTOR_INFO, COLLECTOR_WARNING } CollectorNoteLevel;
 
+typedef struct CollectorBytes {
+    const uint8_t *data;
+    size_t length;
+} CollectorBytes;
+
 typedef struct CollectorSink {
     /* pcapng bytes, whole blocks only; the first call has the section header. May block: that is
      * the flow control. Returns 0, or -errno to stop (EPIPE: the reader is gone). */
     int (*write)(const uint8_t *bytes, size_t length, void *userdata);
+    /* The same in pieces, which belong together; they may begin and end anywhere in a block. NULL:
+     * all goes through write(), with a copy more. */
+    int (*write_pieces)(const CollectorBytes *pieces, size_t n_pieces, void *userdata);
     /* A sentence for a person: node connected, lost, packets lost. */
     void (*note)(CollectorNoteLevel level, const char *text, void *userdata);
 } CollectorSink;
@@ -76,7 +84,7 @@ Collector *collector_new(const CollectorConfig *config, const CollectorSink *sin
                          GError **error);
 /* Runs until collector_stop(), a write error or, at the start, no node at all could be reached.
  * true if stopped by collector_stop() or EPIPE. On false the error says which endpoint, why and
- * what to do. Flushes, writes interface statistics. */
+ * what to do. Flushes, writes interface statistics; not a byte if no node ever answered. */
 bool collector_run(Collector *collector, GError **error);
 void collector_stop(Collector *collector); /* from any thread and from signal handlers */
 void collector_stats(const Collector *collector, CollectorStats *ret); /* from any thread */

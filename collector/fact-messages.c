@@ -2,6 +2,8 @@
 /* What nodes say of connections and sockets: translations and socket owners. */
 #include "collector/collector-private.h"
 
+#include <errno.h>
+
 /* Once, until old ones have been forgotten. */
 static void note(Collector *collector, NodeStream *node, uint64_t now_ns, const char *what)
 {
@@ -25,6 +27,20 @@ static void on_translation(Collector *collector, NodeStream *node,
         vantage_translated(collector->vantage, &translation);
 }
 
+static void on_socket_owner(Collector *collector, NodeStream *node,
+                            const Remora__V1__SocketOwner *owner, uint64_t now_ns)
+{
+    const char *problem;
+    int error = socket_table_apply(collector->owners, node->index, owner, &problem);
+    if (error == -EINVAL)
+        notes_say(collector->notes, now_ns, COLLECTOR_WARNING,
+                  "%s told of something that is left out: %s", node_stream_name(node), problem);
+    else if (error == -ENOSPC)
+        note(collector, node, now_ns,
+             "more open sockets than are kept of one node: the further ones stay without "
+             "processes");
+}
+
 void collector_fact(Collector *collector, NodeStream *node, const StreamMessage *message,
                     uint64_t now_ns)
 {
@@ -33,7 +49,8 @@ void collector_fact(Collector *collector, NodeStream *node, const StreamMessage 
         on_translation(collector, node, message->response->translation, now_ns);
         break;
     case STREAM_SOCKET_OWNER:
-        break; /* nothing keeps them */
+        on_socket_owner(collector, node, message->response->socket_owner, now_ns);
+        break;
     default:
         break;
     }

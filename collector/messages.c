@@ -382,6 +382,7 @@ void collector_message(Collector *collector, NodeStream *node, MergeBuffer *buff
 void collector_node_gone(Collector *collector, NodeStream *node, uint64_t now_ns)
 {
     merge_close(collector->merge, node->index);
+    socket_table_node_gone(collector->owners, node->index, clock_unix_ns());
     if (node->map) {
         GHashTableIter iter;
         gpointer value;

@@ -4,6 +4,8 @@
 #include <glib.h>
 #include <string.h>
 
+#include "common/seeded-hash.h"
+
 #define ENTITY_BYTES 256u /* entity, record, its place in the tables */
 #define PLACE_BYTES  96u  /* a pair of address and port under which it is found */
 #define POINT_BYTES  256u
@@ -26,7 +28,7 @@ NodeQuota *node_quota_new(uint64_t entities, uint64_t entity_bytes, uint64_t poi
     quota->max_entities = entities ? entities : NODE_QUOTA_ENTITIES;
     quota->max_entity_bytes = entity_bytes ? entity_bytes : NODE_QUOTA_ENTITY_BYTES;
     quota->max_points = points ? points : NODE_QUOTA_POINTS;
-    quota->charges = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    quota->charges = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, g_free);
     return quota;
 }
 

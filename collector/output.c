@@ -5,12 +5,16 @@
 #include <string.h>
 
 #include "common/pcapng/pcapng.h"
+#include "common/seeded-hash.h"
 
 #define BUFFER_BYTES     (1024u * 1024u)
 #define FLUSH_BYTES      (256u * 1024u)
 #define LOSS_OPTIONS_MAX 400u
-#define LOSS_TEXT_MAX    360u
-#define LOSS_MORE        "and more"
+/* From this size on a copy costs more than a piece in a list. */
+#define REFER_BYTES   1024u
+#define REFERS_MAX    256u
+#define LOSS_TEXT_MAX 360u
+#define LOSS_MORE     "and more"
 
 typedef struct Interface {
     char *name; /* as in the file; nodes of two clusters may be called the same */
@@ -21,14 +25,24 @@ typedef struct Interface {
     GString *pending_text;
 } Interface;
 
+/* Bytes that are written from where they stand. */
+typedef struct Reference {
+    size_t at; /* in the output's buffer: they belong in front of the byte there */
+    CollectorBytes bytes;
+    MergeBuffer *buffer; /* a reference */
+} Reference;
+
 struct Output {
     const CollectorSink *sink;
     void *userdata;
     GPtrArray *interfaces; /* of Interface */
+    GHashTable *ids;       /* Interface -> index + 1: a node may tell of tens of thousands */
     PcapngBuilder builder;
     int error;
     uint64_t packets, bytes;
     uint8_t *buffer;
+    Reference references[REFERS_MAX];
+    size_t n_references, referenced_bytes;
 };
 
 static void interface_free(gpointer data)
@@ -37,6 +51,18 @@ static void interface_free(gpointer data)
     g_string_free(interface->pending_text, TRUE);
     g_free(interface->name);
     g_free(interface);
+}
+
+static guint interface_hash(gconstpointer data)
+{
+    const Interface *interface = data;
+    return seeded_str_hash(interface->name) + interface->link_type;
+}
+
+static gboolean interface_equal(gconstpointer data, gconstpointer other_data)
+{
+    const Interface *interface = data, *other = other_data;
+    return interface->link_type == other->link_type && strcmp(interface->name, other->name) == 0;
 }
 
 static const char *system_name(void)
@@ -58,6 +84,7 @@ Output *output_new(const CollectorSink *sink, void *userdata)
     output->sink = sink;
     output->userdata = userdata;
     output->interfaces = g_ptr_array_new_with_free_func(interface_free);
+    output->ids = g_hash_table_new(interface_hash, interface_equal);
     output->buffer = g_malloc(BUFFER_BYTES);
     pcapng_builder_init(&output->builder, output->buffer, BUFFER_BYTES);
     pcapng_build_section(&output->builder);
@@ -67,23 +94,49 @@ Output *output_new(const CollectorSink *sink, void *userdata)
     return output;
 }
 
+static void drop_references(Output *output)
+{
+    for (size_t i = 0; i < output->n_references; i++)
+        merge_buffer_unref(output->references[i].buffer);
+    output->n_references = output->referenced_bytes = 0;
+}
+
 Output *output_free(Output *output)
 {
     if (!output)
         return NULL;
+    g_hash_table_unref(output->ids);
+    drop_references(output);
     g_ptr_array_unref(output->interfaces);
     g_free(output->buffer);
     g_free(output);
     return NULL;
 }
 
+static int write_pieces(const Output *output)
+{
+    CollectorBytes pieces[2 * REFERS_MAX + 1];
+    size_t n = 0, at = 0;
+    for (size_t i = 0; i < output->n_references; i++) {
+        const Reference *reference = &output->references[i];
+        pieces[n++] = (CollectorBytes){output->buffer + at, reference->at - at};
+        pieces[n++] = reference->bytes;
+        at = reference->at;
+    }
+    pieces[n++] = (CollectorBytes){output->buffer + at, output->builder.length - at};
+    return output->sink->write_pieces(pieces, n, output->userdata);
+}
+
 int output_flush(Output *output)
 {
     size_t length = output->builder.length;
     if (!output->error && length) {
-        output->error = output->sink->write(output->buffer, length, output->userdata);
-        output->bytes += output->error ? 0 : length;
+        output->error = output->n_references
+                            ? write_pieces(output)
+                            : output->sink->write(output->buffer, length, output->userdata);
+        output->bytes += output->error ? 0 : length + output->referenced_bytes;
     }
+    drop_references(output);
     pcapng_builder_init(&output->builder, output->buffer, BUFFER_BYTES);
     return output->error;
 }
@@ -92,7 +145,8 @@ int output_flush(Output *output)
 static int reserve(Output *output, size_t length)
 {
     size_t used = output->builder.length;
-    if (used >= FLUSH_BYTES || BUFFER_BYTES - used < length)
+    if (used + output->referenced_bytes >= FLUSH_BYTES || BUFFER_BYTES - used < length ||
+        output->n_references == REFERS_MAX)
         return output_flush(output);
     return output->error;
 }
@@ -128,16 +182,16 @@ uint32_t output_interface(Output *output, const CapturePoint *point, uint32_t sn
                           const char *filter, const char *hardware, const char *os)
 {
     g_autofree char *name = interface_name(point);
-    for (uint32_t i = 0; i < output->interfaces->len; i++) {
-        const Interface *known = output->interfaces->pdata[i];
-        if (known->link_type == point->link_type && strcmp(known->name, name) == 0)
-            return i;
-    }
+    const Interface wanted = {.name = name, .link_type = point->link_type};
+    uint32_t known = GPOINTER_TO_UINT(g_hash_table_lookup(output->ids, &wanted));
+    if (known)
+        return known - 1;
     Interface *interface = g_new0(Interface, 1);
     interface->name = g_steal_pointer(&name);
     interface->link_type = point->link_type;
     interface->pending_text = g_string_new(NULL);
     g_ptr_array_add(output->interfaces, interface);
+    g_hash_table_insert(output->ids, interface, GUINT_TO_POINTER(output->interfaces->len));
 
     reserve(output, 64 * 1024);
     pcapng_build_interface(&output->builder, point->link_type, snap_length);
@@ -175,6 +229,21 @@ static size_t take_loss(Interface *interface, uint64_t time_ns, uint8_t *out)
     return length;
 }
 
+static int refer_to_packet(Output *output, const OutputPacket *packet, const uint8_t *options,
+                           size_t options_length)
+{
+    size_t at = output->builder.length + PCAPNG_EPB_CHANGED, kept;
+    int r = pcapng_build_packet_around(&output->builder, packet->block, packet->length,
+                                       packet->interface, options, options_length, &kept);
+    if (r < 0)
+        return r;
+    CollectorBytes bytes = {packet->block + PCAPNG_EPB_CHANGED, kept - PCAPNG_EPB_CHANGED};
+    output->references[output->n_references++] =
+        (Reference){at, bytes, merge_buffer_ref(packet->buffer)};
+    output->referenced_bytes += bytes.length;
+    return r;
+}
+
 int output_packet(Output *output, const OutputPacket *packet)
 {
     int r = reserve(output, packet->length + packet->options_length + LOSS_OPTIONS_MAX + 64);
@@ -190,8 +259,11 @@ int output_packet(Output *output, const OutputPacket *packet)
         options = both;
         options_length += loss_length;
     }
-    r = pcapng_build_packet_copy(&output->builder, packet->block, packet->length, packet->interface,
-                                 options, options_length);
+    if (packet->buffer && packet->length >= REFER_BYTES && output->sink->write_pieces)
+        r = refer_to_packet(output, packet, options, options_length);
+    else
+        r = pcapng_build_packet_copy(&output->builder, packet->block, packet->length,
+                                     packet->interface, options, options_length);
     if (r < 0)
         return output->error = r;
     interface->written++;

@@ -2,7 +2,8 @@
 /* The pcapng stream that comes out: one section header, an interface per node and link type,
  * secrets, packets, and statistics at the end. Losses are written on the next packet of their node.
  *
- * Bytes gather in a buffer and go to the sink when it is full or at output_flush(). Functions
+ * Bytes gather in a buffer and go to the sink when it is full or at output_flush(). Large packets
+ * are not copied there, if the sink takes pieces. Functions
  * return 0 or what the sink's write() returned; after a failure every further call returns it
  * again. One thread. */
 #pragma once
@@ -12,6 +13,7 @@
 
 #include "collector/capture-point.h"
 #include "collector/collector.h"
+#include "collector/merge.h"
 
 #define OUTPUT_SECRETS_MAX                                                 \
     200000u /* bytes of one block of secrets: dumpcap refuses large blocks \
@@ -23,6 +25,8 @@ typedef enum OutputLossStage { OUTPUT_LOST_BY_OS, OUTPUT_LOST_ELSEWHERE } Output
 
 typedef struct OutputPacket {
     const uint8_t *block; /* passed by pcapng_packet_parse() */
+    MergeBuffer *buffer;  /* where it stands: the output may refer to it up to the flush; NULL: the
+                             block is copied */
     uint32_t length;
     uint32_t interface;
     uint64_t time_ns;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "collector/packet.h"
+#include "common/seeded-hash.h"
 
 #define CHAIN_MAX 4 /* rewritings of one connection */
 
@@ -16,7 +17,6 @@ typedef struct LegKey {   /* no padding: hashed and compared as bytes */
     uint32_t protocol;
 } LegKey;
 _Static_assert(sizeof(LegKey) == 40, "LegKey has padding");
-#define KEY_WORDS (sizeof(LegKey) / sizeof(uint32_t))
 
 enum { LEG_CLIENT, LEG_SERVER, LEGS };
 
@@ -38,7 +38,6 @@ struct Record {
 };
 
 struct Translations {
-    uint64_t seeds[KEY_WORDS + 1];
     /* Of either leg: a set of Place, the newest of each five-tuple. */
     GHashTable *places[LEGS];
     GQueue records; /* in the order of coming */
@@ -46,19 +45,7 @@ struct Translations {
 
 /* ---- Keys ------------------------------------------------------------------------------------*/
 
-/* As in vantage-table.c: nobody can choose keys that collide. */
-static uint32_t hash_key(const Translations *translations, const LegKey *key)
-{
-    uint32_t words[KEY_WORDS];
-    memcpy(words, key, sizeof words);
-    uint64_t hash = translations->seeds[0];
-    for (size_t i = 0; i < KEY_WORDS; i++)
-        hash += translations->seeds[i + 1] * words[i];
-    return (uint32_t)(hash >> 32);
-}
-
-static void make_place(const Translations *translations, uint8_t protocol, const FlowEnd *a,
-                       const FlowEnd *b, Place *ret)
+static void make_place(uint8_t protocol, const FlowEnd *a, const FlowEnd *b, Place *ret)
 {
     int order = memcmp(&a->address, &b->address, sizeof a->address);
     bool swap = order ? order > 0 : a->port > b->port;
@@ -67,7 +54,7 @@ static void make_place(const Translations *translations, uint8_t protocol, const
         .port = {swap ? b->port : a->port, swap ? a->port : b->port},
         .protocol = protocol,
     };
-    ret->hash = hash_key(translations, &ret->key);
+    ret->hash = seeded_hash(&ret->key, sizeof ret->key);
 }
 
 static guint place_hash(gconstpointer place)
@@ -124,8 +111,6 @@ int translation_from_message(const Remora__V1__Translation *message, Translation
 Translations *translations_new(void)
 {
     Translations *translations = g_new0(Translations, 1);
-    for (size_t i = 0; i < G_N_ELEMENTS(translations->seeds); i++)
-        translations->seeds[i] = (uint64_t)g_random_int() << 32 | g_random_int();
     for (int leg = 0; leg < LEGS; leg++)
         translations->places[leg] = g_hash_table_new(place_hash, place_equal);
     g_queue_init(&translations->records);
@@ -212,8 +197,7 @@ static Record *find_same(Translations *translations, const Place *wanted,
 int translations_add(Translations *translations, NodeQuota *quota, const Translation *translation)
 {
     Place wanted;
-    make_place(translations, translation->protocol, &translation->client, &translation->service,
-               &wanted);
+    make_place(translation->protocol, &translation->client, &translation->service, &wanted);
     Record *record = find_same(translations, &wanted, translation);
     if (record) {
         record->translation.to_ns = translation->to_ns;
@@ -226,8 +210,8 @@ int translations_add(Translations *translations, NodeQuota *quota, const Transla
     record->quota = quota;
     record->link.data = record;
     record->places[LEG_CLIENT] = wanted;
-    make_place(translations, translation->protocol, &translation->masked_client,
-               &translation->server, &record->places[LEG_SERVER]);
+    make_place(translation->protocol, &translation->masked_client, &translation->server,
+               &record->places[LEG_SERVER]);
     g_queue_push_tail_link(&translations->records, &record->link);
     for (int leg = 0; leg < LEGS; leg++) {
         record->places[leg].record = record;
@@ -290,7 +274,7 @@ static const Place *find_place(const Translations *translations, int leg, uint8_
                                const FlowEnd *a, const FlowEnd *b, uint64_t time_ns)
 {
     Place wanted;
-    make_place(translations, protocol, a, b, &wanted);
+    make_place(protocol, a, b, &wanted);
     return at_time(g_hash_table_lookup(translations->places[leg], &wanted), time_ns);
 }
 

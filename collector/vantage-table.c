@@ -4,21 +4,20 @@
 #include <string.h>
 
 #include "common/pcapng/pcapng.h"
+#include "common/seeded-hash.h"
 
 #define CLIENT_LEGS_MAX 32 /* looked at when a leg searches its other one */
-#define KEY_WORDS       (sizeof(VantageKey) / sizeof(uint32_t))
 #define CLIENT_BYTES    offsetof(VantageClient, hash)
 
 struct VantageTable {
     const Inventory *inventory;
     const Translations *translations; /* or NULL */
     size_t max_connections;
-    uint64_t seeds[KEY_WORDS + 1]; /* of the hashes */
-    GHashTable *legs;              /* a set, by key */
-    GHashTable *clients;           /* VantageClient (in the leg) -> first leg of its list */
-    GQueue used;                   /* legs, least recently used first */
-    GHashTable *live_points;       /* a set of CapturePoint ids */
-    GHashTable *captured;          /* pod uid -> number of live points */
+    GHashTable *legs;        /* a set, by key */
+    GHashTable *clients;     /* VantageClient (in the leg) -> first leg of its list */
+    GQueue used;             /* legs, least recently used first */
+    GHashTable *live_points; /* a set of CapturePoint ids */
+    GHashTable *captured;    /* pod uid -> number of live points */
     /* Services with a captured endpoint, "namespace/name", as of these. */
     GHashTable *captured_services;
     bool captured_services_valid;
@@ -26,22 +25,6 @@ struct VantageTable {
     VantageService *held_service;
     uint64_t evicted;
 };
-
-/* Keys come from whoever sends packets, and none may be able to choose ones that collide. A sum of
- * products with secret factors is strongly universal in its upper half: two keys collide by chance
- * only, whatever they are (Lemire and Kaser, "Strongly universal string hashing is fast", 2014,
- * "multilinear"). `length` is a multiple of 4, at most a VantageKey. */
-static uint32_t hash_bytes(const VantageTable *table, const void *bytes, size_t length)
-{
-    uint64_t hash = table->seeds[0];
-    const uint8_t *at = bytes;
-    for (size_t i = 1; length; i++, at += sizeof(uint32_t), length -= sizeof(uint32_t)) {
-        uint32_t word;
-        memcpy(&word, at, sizeof word);
-        hash += table->seeds[i] * word;
-    }
-    return (uint32_t)(hash >> 32);
-}
 
 static guint leg_hash(gconstpointer leg)
 {
@@ -71,14 +54,12 @@ VantageTable *vantage_table_new(const Inventory *inventory, const Translations *
     table->inventory = inventory;
     table->translations = translations;
     table->max_connections = max_connections;
-    for (size_t i = 0; i < G_N_ELEMENTS(table->seeds); i++)
-        table->seeds[i] = (uint64_t)g_random_int() << 32 | g_random_int();
     table->legs = g_hash_table_new(leg_hash, leg_equal);
     table->clients = g_hash_table_new(client_hash, client_equal);
     g_queue_init(&table->used);
     table->live_points = g_hash_table_new(NULL, NULL);
-    table->captured = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    table->captured_services = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    table->captured = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, NULL);
+    table->captured_services = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, NULL);
     return table;
 }
 
@@ -239,7 +220,7 @@ static bool src_is_first(const PacketInfo *info)
     return order ? order < 0 : info->src_port <= info->dst_port;
 }
 
-static void make_key(const VantageTable *table, const PacketInfo *info, VantageLeg *ret)
+static void make_key(const PacketInfo *info, VantageLeg *ret)
 {
     unsigned src = src_is_first(info) ? 0 : 1;
     ret->key.address[src] = info->src;
@@ -248,7 +229,7 @@ static void make_key(const VantageTable *table, const PacketInfo *info, VantageL
     ret->key.port[!src] = info->dst_port;
     ret->key.fragment_id = info->is_fragment && !info->has_ports ? info->fragment_id : 0;
     ret->key.protocol = info->protocol;
-    ret->hash = hash_bytes(table, &ret->key, sizeof ret->key);
+    ret->hash = seeded_hash(&ret->key, sizeof ret->key);
 }
 
 bool vantage_leg_server_is_src(const VantageLeg *leg, const VantagePacket *packet)
@@ -377,7 +358,7 @@ static VantageLeg *leg_between(const VantageTable *table, uint8_t protocol, cons
                              .protocol = protocol,
                              .has_ports = true};
     VantageLeg wanted;
-    make_key(table, &info, &wanted);
+    make_key(&info, &wanted);
     return g_hash_table_lookup(table->legs, &wanted);
 }
 
@@ -489,7 +470,7 @@ static void describe_leg(VantageTable *table, VantageLeg *leg, const VantagePack
         .port = leg->key.port[client],
         .protocol = info->protocol,
     };
-    leg->client.hash = hash_bytes(table, &leg->client, CLIENT_BYTES);
+    leg->client.hash = seeded_hash(&leg->client, CLIENT_BYTES);
     if (server->type == PEER_SERVICE) {
         leg->to_service = true;
         leg->server_captured = service_is_captured(table, server->service);
@@ -537,7 +518,7 @@ VantageLeg *vantage_table_find(VantageTable *table, const VantagePacket *packet)
     if (!has_connection(&packet->info))
         return NULL;
     VantageLeg wanted;
-    make_key(table, &packet->info, &wanted);
+    make_key(&packet->info, &wanted);
     VantageLeg *leg = g_hash_table_lookup(table->legs, &wanted);
     if (leg && is_over(table, leg, packet)) {
         forget(table, leg);

@@ -71,13 +71,23 @@ static void on_warning(const char *text, void *userdata)
     on_note(COLLECTOR_WARNING, text, userdata);
 }
 
-static int on_write(const uint8_t *bytes, size_t length, void *userdata)
+static int stop_when_full(const Capture *capture, int r)
 {
-    Capture *capture = userdata;
-    int r = writer_write(capture->writer, bytes, length);
     if (r == 0 && writer_full(capture->writer))
         collector_stop(capture->collector);
     return r;
+}
+
+static int on_write(const uint8_t *bytes, size_t length, void *userdata)
+{
+    Capture *capture = userdata;
+    return stop_when_full(capture, writer_write(capture->writer, bytes, length));
+}
+
+static int on_write_pieces(const CollectorBytes *pieces, size_t n_pieces, void *userdata)
+{
+    Capture *capture = userdata;
+    return stop_when_full(capture, writer_write_pieces(capture->writer, pieces, n_pieces));
 }
 
 static uint64_t lost(const CollectorStats *stats)
@@ -134,6 +144,11 @@ static void summarize(const Capture *capture, bool succeeded)
     collector_stats(capture->collector, &stats);
     if (!succeeded && stats.packets_written == 0)
         return;
+    if (writer_bytes(capture->writer) == 0 && stats.packets_written == 0) {
+        log_info("Stopped before a node answered: nothing written to %s",
+                 writer_name(capture->writer));
+        return;
+    }
     /* Under a limit the collector hands over more than is written. */
     uint64_t limit = capture->options->packets;
     uint64_t packets = limit ? MIN(limit, stats.packets_written) : stats.packets_written;
@@ -183,7 +198,8 @@ static bool check_options(const RemoradumpOptions *options, char **operands, GEr
 static bool prepare(Capture *capture, char **operands, GError **error)
 {
     const RemoradumpOptions *options = capture->options;
-    static const CollectorSink sink = {.write = on_write, .note = on_note};
+    static const CollectorSink sink = {
+        .write = on_write, .write_pieces = on_write_pieces, .note = on_note};
     if (!check_options(options, operands, error))
         return false;
     capture->filter = options->filter ? g_strdup(options->filter) : g_strjoinv(" ", operands);

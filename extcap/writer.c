@@ -10,6 +10,7 @@
 #include <io.h>
 #else
 #include <poll.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #endif
 #ifndef O_BINARY
@@ -21,6 +22,7 @@
 
 #define FIFO_BYTES       (1024 * 1024) /* what an unprivileged process may ask for on Linux */
 #define BLOCK_MINIMUM    12u           /* type, length, length */
+#define PIECES_MAX       1024u         /* IOV_MAX of Linux, macOS and the BSDs */
 #define RELEASE_WAIT_US  (5 * G_USEC_PER_SEC)
 #define RELEASE_CHECK_US (10 * 1000)
 
@@ -33,6 +35,7 @@ struct Writer {
     uint64_t limit;
     uint64_t packets; /* counted only under a limit */
     uint64_t bytes;   /* in whole blocks */
+    GByteArray *flat; /* pieces in one */
     int full;         /* atomic */
     int error;        /* of the first write that failed: errno */
 };
@@ -139,6 +142,22 @@ static bool may_try_again(int file, int error)
     return false;
 }
 
+/* `written` of the bytes are. */
+static int end_write(Writer *writer, const uint8_t *bytes, size_t length, size_t written)
+{
+    if (written == length) {
+        writer->bytes += length;
+        return 0;
+    }
+    writer->bytes += whole_blocks(bytes, length, written);
+#ifndef G_OS_WIN32
+    /* A disk that is full: the reader of the file shall not stumble over half a block. */
+    if (writer->is_file && ftruncate(writer->file, (off_t)writer->bytes) < 0)
+        return -writer->error;
+#endif
+    return -writer->error;
+}
+
 static int write_blocks(Writer *writer, const uint8_t *bytes, size_t length)
 {
     size_t written = 0;
@@ -154,17 +173,7 @@ static int write_blocks(Writer *writer, const uint8_t *bytes, size_t length)
             break;
         }
     }
-    if (written == length) {
-        writer->bytes += length;
-        return 0;
-    }
-    writer->bytes += whole_blocks(bytes, length, written);
-#ifndef G_OS_WIN32
-    /* A disk that is full: the reader of the file shall not stumble over half a block. */
-    if (writer->is_file && ftruncate(writer->file, (off_t)writer->bytes) < 0)
-        return -writer->error;
-#endif
-    return -writer->error;
+    return end_write(writer, bytes, length, written);
 }
 
 /* Under a limit: what comes before the packet that is one too many goes in one piece, then only
@@ -203,14 +212,89 @@ static void begin(Writer *writer)
         writer->error = errno;
 }
 
-int writer_write(Writer *writer, const uint8_t *bytes, size_t length)
+/* Whether there is any use in writing. */
+static bool ready(Writer *writer, size_t length)
 {
     if (!writer->begun && length && !writer->error)
         begin(writer);
-    if (writer->error)
+    return !writer->error;
+}
+
+int writer_write(Writer *writer, const uint8_t *bytes, size_t length)
+{
+    if (!ready(writer, length))
         return -writer->error;
     return writer->limit ? write_limited(writer, bytes, length)
                          : write_blocks(writer, bytes, length);
+}
+
+static const GByteArray *flatten(Writer *writer, const CollectorBytes *pieces, size_t n_pieces)
+{
+    if (!writer->flat)
+        writer->flat = g_byte_array_new();
+    g_byte_array_set_size(writer->flat, 0);
+    for (size_t i = 0; i < n_pieces; i++)
+        g_byte_array_append(writer->flat, pieces[i].data, (guint)pieces[i].length);
+    return writer->flat;
+}
+
+#ifndef G_OS_WIN32
+/* Up to PIECES_MAX of the pieces, less the first `skip` bytes. Returns what write() does. */
+static gssize write_some(const Writer *writer, const CollectorBytes *pieces, size_t n_pieces,
+                         size_t skip)
+{
+    struct iovec vectors[PIECES_MAX];
+    size_t n = MIN(n_pieces, PIECES_MAX);
+    for (size_t i = 0; i < n; i++)
+        vectors[i] = (struct iovec){(void *)(uintptr_t)pieces[i].data, pieces[i].length};
+    vectors[0].iov_base = (uint8_t *)vectors[0].iov_base + skip;
+    vectors[0].iov_len -= skip;
+    return writev(writer->file, vectors, (int)n);
+}
+
+/* Returns how many bytes were written; fewer than all with the error kept. */
+static size_t write_vectors(Writer *writer, const CollectorBytes *pieces, size_t n_pieces)
+{
+    size_t written = 0, at = 0, skip = 0; /* pieces before `at` are out, and `skip` bytes of it */
+    while (at < n_pieces) {
+        gssize n = write_some(writer, pieces + at, n_pieces - at, skip);
+        int error = errno;
+        if (n < 0 && !may_try_again(writer->file, error)) {
+            writer->error = error;
+            break;
+        }
+        n = MAX(n, 0);
+        written += (size_t)n;
+        for (skip += (size_t)n; at < n_pieces && skip >= pieces[at].length; at++)
+            skip -= pieces[at].length;
+    }
+    return written;
+}
+#endif
+
+int writer_write_pieces(Writer *writer, const CollectorBytes *pieces, size_t n_pieces)
+{
+#ifdef G_OS_WIN32
+    const GByteArray *flat = flatten(writer, pieces, n_pieces);
+    return writer_write(writer, flat->data, flat->len);
+#else
+    size_t length = 0;
+    for (size_t i = 0; i < n_pieces; i++)
+        length += pieces[i].length;
+    if (!ready(writer, length))
+        return -writer->error;
+    if (!writer->limit) {
+        size_t written = write_vectors(writer, pieces, n_pieces);
+        if (written == length) {
+            writer->bytes += length;
+            return 0;
+        }
+        const GByteArray *flat = flatten(writer, pieces, n_pieces);
+        return end_write(writer, flat->data, length, written);
+    }
+    const GByteArray *flat = flatten(writer, pieces, n_pieces);
+    return write_limited(writer, flat->data, length);
+#endif
 }
 
 bool writer_full(const Writer *writer)
@@ -253,6 +337,8 @@ bool writer_close(Writer *writer, GError **error)
         ok = fail(error, "write", writer->name, errno);
     if (writer->is_new && writer->is_file && !writer->begun)
         (void)g_unlink(writer->name);
+    if (writer->flat)
+        g_byte_array_unref(writer->flat);
     g_free(writer->name);
     g_free(writer);
     return ok;

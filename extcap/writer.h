@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "collector/collector.h"
+
 typedef struct Writer Writer;
 
 /* `path` "-" is standard output, refused when that is a terminal. A file is replaced
@@ -19,6 +21,9 @@ Writer *writer_open(const char *path, uint64_t packet_limit, GError **error);
 /* pcapng bytes, little endian, whole blocks. 0, or -errno: -EPIPE when the reader is gone. Packets
  * beyond the limit are left out. */
 int writer_write(Writer *writer, const uint8_t *bytes, size_t length);
+
+/* The same in pieces, which may begin and end anywhere in a block. */
+int writer_write_pieces(Writer *writer, const CollectorBytes *pieces, size_t n_pieces);
 
 /* From any thread: whether as many packets as the limit allows were written. */
 bool writer_full(const Writer *writer);

@@ -198,6 +198,22 @@ static Conntrack *follow_connections(const NodeOptions *options, Node *node)
     return conntrack_new(conntrack_socket_new(netns), &callbacks, node);
 }
 
+/* What is wrong with that, or NULL. */
+static char *follow_sockets(const NodeOptions *options, Node *node)
+{
+    if (options->no_processes) {
+        return NULL;
+    }
+    const SocketOwnersOptions sockets = {.host_netns = options->host_netns};
+    SocketOwners *owners;
+    char *message;
+    if (socket_owners_kernel_new(&sockets, &owners_socket_callbacks, node_owners(node), &owners,
+                                 &message) == 0) {
+        node_set_socket_owners(node, owners);
+    }
+    return message;
+}
+
 static bool run(const NodeOptions *options, const NodeInfo *info, int signal_fd, GError **error)
 {
     Selector *allowed = allowed_selector(options, error);
@@ -215,7 +231,11 @@ static bool run(const NodeOptions *options, const NodeInfo *info, int signal_fd,
                                                    node_capture(node))
                              : NULL;
     if (source) {
+        g_autofree char *problem = follow_sockets(options, node);
         node_start(node, source, targets);
+        if (problem) {
+            node_tell_problem(node, "processes of connections", problem);
+        }
         Conntrack *connections = follow_connections(options, node);
         ok = serve(options, info, node, targets, signal_fd, error);
         conntrack_free(connections);

@@ -15,6 +15,7 @@ typedef struct NodeOptions {
     char **namespaces, **pods;
     char *selector;
     uint64_t snap_length, ring_budget, queue_size;
+    bool no_processes;
     char *log_level;
     bool help, version, manual;
 } NodeOptions;

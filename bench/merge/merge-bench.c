@@ -10,6 +10,7 @@
 
 #include "collector/annotate.h"
 #include "collector/merge.h"
+#include "collector/namer.h"
 #include "collector/vantage.h"
 #include "common/pcapng/bytes.h"
 #include "common/pcapng/pcapng.h"
@@ -108,17 +109,13 @@ static bool any_interface(uint32_t id, void *userdata)
     return true;
 }
 
-static void take(Bench *bench, Annotator *annotator, const VantagePacket *packet)
+static void write_packet(const VantagePacket *packet, const Annotation *names, void *userdata)
 {
-    AnnotateRequest request = {packet->point,          &packet->info,   packet->direction,
-                               packet->packet.time_ns, packet->service, packet->service_is_src};
-    Annotation names;
-    annotate(annotator, &request, &names);
+    Bench *bench = userdata;
     if (bench->builder.capacity - bench->builder.length < 16384)
         pcapng_builder_init(&bench->builder, bench->output, bench->builder.capacity);
     pcapng_build_packet_copy(&bench->builder, packet->packet.block, packet->packet.length, 0,
-                             names.options, names.length);
-    merge_buffer_unref(packet->packet.buffer);
+                             names->options, names->length);
 }
 
 static VantagePacket parse(const Bench *bench, const MergePacket *merged)
@@ -139,6 +136,7 @@ static uint64_t run(Bench *bench, uint64_t wanted, bool with_vantage, double *re
     Merge *merge = merge_new(bench->streams, G_MAXINT64, UINT64_MAX);
     Vantage *vantage = vantage_new(bench->inventory, NULL, 0, false);
     Annotator *annotator = annotator_new(bench->inventory, "", false);
+    Namer *namer = namer_new(annotator, write_packet, bench);
     for (unsigned i = 0; i < bench->streams; i++) {
         merge_open(merge, i, 0);
         vantage_point_changed(vantage, &bench->points[i]);
@@ -160,16 +158,18 @@ static uint64_t run(Bench *bench, uint64_t wanted, bool with_vantage, double *re
             VantagePacket packet = parse(bench, &merged);
             packets++;
             if (!with_vantage) {
-                take(bench, annotator, &packet);
+                namer_push(namer, &packet);
                 continue;
             }
             vantage_push(vantage, &packet);
             while (vantage_pop(vantage, merged.time_ns, &packet))
-                take(bench, annotator, &packet);
+                namer_push(namer, &packet);
         }
+        namer_flush(namer);
         *ret_ns += cpu_ns() - before;
     }
     g_free(messages);
+    namer_free(namer);
     vantage_free(vantage);
     merge_free(merge);
     annotator_free(annotator);

@@ -213,34 +213,72 @@ int pcapng_build_end(PcapngBuilder *builder)
     return (int)length;
 }
 
-int pcapng_build_packet_copy(PcapngBuilder *builder, const uint8_t *block, uint32_t block_length,
-                             uint32_t interface_id, const uint8_t *options, size_t options_length)
+/* What a copy of a block consists of. */
+typedef struct CopyPlan {
+    size_t kept;   /* bytes of the old block: all up to opt_endofopt */
+    size_t end;    /* of options: opt_endofopt's length, or 0 */
+    size_t length; /* of the new block */
+} CopyPlan;
+
+static inline CopyPlan plan_copy(PcapngBuilder *builder, const uint8_t *block,
+                                 uint32_t block_length, size_t options_length)
 {
     if (G_UNLIKELY(builder->length != builder->block || options_length % 4))
         fail(builder, -EINVAL);
-    uint32_t captured_length = load32(block + 20, false);
-    size_t kept = block_length - BLOCK_TRAILER;
+    CopyPlan plan = {.kept = block_length - BLOCK_TRAILER};
+    size_t packet_end = PCAPNG_EPB_FIXED + pad4(load32(block + 20, false));
     /* pcapng_packet_parse() has seen to it that options, where there are any, end with
      * opt_endofopt. */
-    if (kept > PCAPNG_EPB_FIXED + pad4(captured_length))
-        kept -= OPTION_HEADER;
-    bool has_options = options_length || kept > PCAPNG_EPB_FIXED + pad4(captured_length);
-    size_t length = kept + options_length + (has_options ? OPTION_HEADER : 0) + BLOCK_TRAILER;
-    if (G_UNLIKELY(length > PCAPNG_BLOCK_MAX))
+    if (plan.kept > packet_end)
+        plan.kept -= OPTION_HEADER;
+    plan.end = options_length || plan.kept > packet_end ? OPTION_HEADER : 0;
+    plan.length = plan.kept + options_length + plan.end + BLOCK_TRAILER;
+    if (G_UNLIKELY(plan.length > PCAPNG_BLOCK_MAX))
         fail(builder, -EMSGSIZE);
-    uint8_t *at = extend(builder, length);
+    return plan;
+}
+
+static inline void write_tail(uint8_t *at, const CopyPlan *plan, const uint8_t *options,
+                              size_t options_length)
+{
+    if (options_length)
+        memcpy(at, options, options_length);
+    at += options_length;
+    if (plan->end)
+        store32(at, PCAPNG_OPT_END);
+    store32(at + plan->end, (uint32_t)plan->length);
+}
+
+int pcapng_build_packet_copy(PcapngBuilder *builder, const uint8_t *block, uint32_t block_length,
+                             uint32_t interface_id, const uint8_t *options, size_t options_length)
+{
+    CopyPlan plan = plan_copy(builder, block, block_length, options_length);
+    uint8_t *at = extend(builder, plan.length);
     if (G_UNLIKELY(!at))
         return builder->error;
-    memcpy(at, block, kept);
-    store32(at + 4, (uint32_t)length);
+    memcpy(at, block, plan.kept);
+    store32(at + 4, (uint32_t)plan.length);
     store32(at + 8, interface_id);
-    if (options_length)
-        memcpy(at + kept, options, options_length);
-    if (has_options)
-        store32(at + length - BLOCK_TRAILER - OPTION_HEADER, PCAPNG_OPT_END);
-    store32(at + length - BLOCK_TRAILER, (uint32_t)length);
+    write_tail(at + plan.kept, &plan, options, options_length);
     builder->block = builder->length;
-    return (int)length;
+    return (int)plan.length;
+}
+
+int pcapng_build_packet_around(PcapngBuilder *builder, const uint8_t *block, uint32_t block_length,
+                               uint32_t interface_id, const uint8_t *options, size_t options_length,
+                               size_t *ret_kept)
+{
+    CopyPlan plan = plan_copy(builder, block, block_length, options_length);
+    uint8_t *at = extend(builder, plan.length - plan.kept + PCAPNG_EPB_CHANGED);
+    if (G_UNLIKELY(!at))
+        return builder->error;
+    store32(at, PCAPNG_PACKET);
+    store32(at + 4, (uint32_t)plan.length);
+    store32(at + 8, interface_id);
+    write_tail(at + PCAPNG_EPB_CHANGED, &plan, options, options_length);
+    builder->block = builder->length;
+    *ret_kept = plan.kept;
+    return (int)plan.length;
 }
 
 int pcapng_encode_option(uint8_t *out, size_t capacity, uint16_t code, const void *value,

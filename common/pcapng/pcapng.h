@@ -17,6 +17,7 @@
 #define PCAPNG_PACKET_MAX  262144u               /* captured bytes of one packet */
 #define PCAPNG_OPTIONS_MAX 4096u                 /* options of one packet block we write */
 #define PCAPNG_BLOCK_MAX   (16u * 1024u * 1024u) /* any block we read */
+#define PCAPNG_EPB_CHANGED 12u                   /* up to the interface id: what a copy changes */
 #define PCAPNG_EPB_FIXED   28u                   /* block header and fixed fields of an EPB */
 
 enum {
@@ -201,6 +202,13 @@ int pcapng_build_end(PcapngBuilder *builder);
  * Returns the new length or -errno as pcapng_build_end(). */
 int pcapng_build_packet_copy(PcapngBuilder *builder, const uint8_t *block, uint32_t block_length,
                              uint32_t interface_id, const uint8_t *options, size_t options_length);
+
+/* The same without the copy of what stays as it is: builds the first PCAPNG_EPB_CHANGED bytes and
+ * all that follows the *ret_kept first bytes of the old block, one behind the other. Between them
+ * belongs what stands in `block` from PCAPNG_EPB_CHANGED up to *ret_kept. */
+int pcapng_build_packet_around(PcapngBuilder *builder, const uint8_t *block, uint32_t block_length,
+                               uint32_t interface_id, const uint8_t *options, size_t options_length,
+                               size_t *ret_kept);
 
 /* Encodes one option alone (for pcapng_build_packet_copy): returns bytes written incl. padding, or
  * -ENOSPC. */

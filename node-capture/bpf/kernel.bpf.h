@@ -13,11 +13,27 @@ struct signal_struct {
     atomic_t live;
 };
 
-struct task_struct {
-    int pid;
-    int tgid;
-    char comm[16];
-    struct signal_struct *signal;
+struct ns_common {
+    unsigned int inum;
+};
+
+struct net {
+    struct ns_common ns;
+};
+
+struct nsproxy {
+    struct net *net_ns;
+};
+
+struct kernfs_node {
+    struct kernfs_node *__parent;
+    const char *name;
+    __u64 id;
+};
+
+/* Until Linux 6.14. */
+struct kernfs_node___before_rcu {
+    struct kernfs_node *parent;
 };
 
 struct cgroup_root {
@@ -26,6 +42,87 @@ struct cgroup_root {
 
 struct cgroup {
     struct cgroup_root *root;
+    struct kernfs_node *kn;
+};
+
+struct cgroup_subsys_state {
+    struct cgroup *cgroup;
+};
+
+struct css_set {
+    struct cgroup_subsys_state *subsys[1];
+    struct cgroup *dfl_cgrp;
+};
+
+struct task_struct {
+    int pid;
+    int tgid;
+    char comm[16];
+    struct task_struct *group_leader;
+    struct signal_struct *signal;
+    struct css_set *cgroups;
+    struct nsproxy *nsproxy;
+};
+
+typedef struct {
+    struct net *net;
+} possible_net_t;
+
+struct in6_addr {
+    __u8 bytes[16];
+} __attribute__((__may_alias__));
+
+struct sock_common {
+    __be32 skc_daddr;
+    __be32 skc_rcv_saddr;
+    __be16 skc_dport;
+    __u16 skc_num;
+    unsigned short skc_family;
+    volatile unsigned char skc_state;
+    possible_net_t skc_net;
+    struct in6_addr skc_v6_daddr;
+    struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct sock {
+    struct sock_common __sk_common;
+    __u16 sk_protocol;
+};
+
+struct inet_sock {
+    __be16 inet_sport;
+};
+
+struct tcp_sock {
+    int unused;
+};
+
+struct file {
+    int unused;
+};
+
+struct socket {
+    struct sock *sk;
+};
+
+struct seq_file {
+    int unused;
+};
+
+struct bpf_iter_meta {
+    struct seq_file *seq;
+    __u64 seq_num;
+};
+
+struct bpf_iter__task_file {
+    struct bpf_iter_meta *meta;
+    struct task_struct *task;
+    __u32 fd;
+    struct file *file;
 };
 
 #pragma clang attribute pop
+
+enum cgroup_subsys_id {
+    pids_cgrp_id = 1, /* the kernel's own value is found at load time */
+};

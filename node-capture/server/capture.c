@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -31,95 +29,11 @@ struct Capture {
     uint32_t kernel_snap_length;
     uint64_t retry_ns; /* monotonic */
     CaptureStats stats;
+    void (*before_packets)(void *userdata);
+    void *before_userdata;
 };
 
 /* ---- Pods ------------------------------------------------------------------------------------*/
-
-static void pod_free(void *data)
-{
-    Pod *pod = data;
-    entity_unref(pod->entity);
-    if (pod->netns_fd >= 0) {
-        close(pod->netns_fd);
-    }
-    g_free(pod->reason);
-    g_ptr_array_unref(pod->interfaces);
-    g_ptr_array_unref(pod->streams);
-    g_free(pod);
-}
-
-Remora__V1__TargetState pod_state(const Pod *pod)
-{
-    if (pod->excluded) {
-        return REMORA__V1__TARGET_STATE__TARGET_STATE_EXCLUDED;
-    }
-    if (pod->reason) {
-        return REMORA__V1__TARGET_STATE__TARGET_STATE_FAILED;
-    }
-    return pod->target_id ? REMORA__V1__TARGET_STATE__TARGET_STATE_CAPTURED
-                          : REMORA__V1__TARGET_STATE__TARGET_STATE_IDLE;
-}
-
-static char *pod_label(const Pod *pod)
-{
-    const Entity *entity = pod->entity;
-    return entity_is_provisional(entity)
-               ? g_strdup(entity->name)
-               : g_strdup_printf("%s/%s", entity->namespace_name, entity->name);
-}
-
-static void pod_set_reason(Pod *pod, const char *reason)
-{
-    if (g_strcmp0(pod->reason, reason) == 0) {
-        return;
-    }
-    if (reason) {
-        log_warning("pod %s/%s: %s", pod->entity->namespace_name, pod->entity->name, reason);
-    }
-    g_free(pod->reason);
-    pod->reason = g_strdup(reason);
-}
-
-/* Packets of this pod are missing, nobody knows how many. */
-static void tell_start_lost(const Pod *pod, Stream *stream, const char *reason, uint64_t from_ns,
-                            uint64_t to_ns)
-{
-    g_autofree char *text =
-        g_strdup_printf("%s/%s: %s", pod->entity->namespace_name, pod->entity->name, reason);
-    QueueLoss loss = {.stage = REMORA__V1__LOSS_STAGE__LOSS_STAGE_CAPTURE_START,
-                      .detail = g_ref_string_new(text),
-                      .from_ns = from_ns,
-                      .to_ns = to_ns,
-                      .unknown = true};
-    queue_loss(stream_lock(stream), &loss);
-    stream_unlock(stream);
-    g_ref_string_release(loss.detail);
-}
-
-static void tell_not_captured(const Pod *pod, Stream *stream)
-{
-    uint64_t now_ns = clock_unix_ns();
-    tell_start_lost(pod, stream, pod->reason, now_ns, now_ns);
-}
-
-/* All its streams, once: until it could be opened again. */
-static void pod_tell_missing(Pod *pod)
-{
-    for (guint i = 0; !pod->told && i < pod->streams->len; i++) {
-        tell_not_captured(pod, g_ptr_array_index(pod->streams, i));
-    }
-    pod->told = true;
-}
-
-/* What passed before a stream was opened is nothing that it asked for. */
-static void tell_late(const Pod *pod, Stream *stream, uint64_t since_ns)
-{
-    uint64_t now_ns = clock_unix_ns();
-    uint64_t from_ns = MAX(since_ns, now_ns - stream_age_ns(stream));
-    if (from_ns < now_ns) {
-        tell_start_lost(pod, stream, "was noticed late", from_ns, now_ns);
-    }
-}
 
 static void pod_open(Capture *capture, Pod *pod)
 {
@@ -175,24 +89,6 @@ static void pod_open_once(Capture *capture, Pod *pod)
 {
     if (pod->target_id == 0 && pod->netns_fd >= 0) {
         pod_open(capture, pod);
-    }
-}
-
-/* A pod that may still get its namespace is none to complain of. */
-static bool pod_is_missing(const Pod *pod)
-{
-    return pod->target_id == 0 && pod->reason && !pod->entity->host_network && pod->settle_ns == 0;
-}
-
-static void pod_subscribe(Pod *pod, Stream *stream)
-{
-    g_ptr_array_add(pod->streams, stream);
-    if (pod_is_missing(pod)) {
-        tell_not_captured(pod, stream);
-    }
-    for (guint i = 0; i < pod->interfaces->len; i++) {
-        queue_interface(stream_lock(stream), g_ptr_array_index(pod->interfaces, i));
-        stream_unlock(stream);
     }
 }
 
@@ -288,15 +184,10 @@ const GPtrArray *capture_streams(const Capture *capture)
 
 /* ---- Pods come and go ------------------------------------------------------------------------*/
 
-static Pod *pod_add(Capture *capture, const Entity *entity, int netns_fd)
+static Pod *add_pod(Capture *capture, const Entity *entity, int netns_fd)
 {
-    Pod *pod = g_new0(Pod, 1);
-    pod->entity = entity_ref(entity);
-    pod->netns_fd = netns_fd;
+    Pod *pod = pod_new(entity, netns_fd);
     pod->excluded = !selector_matches(capture->allowed, entity);
-    pod->interfaces =
-        g_ptr_array_new_with_free_func((GDestroyNotify)(void (*)(void))node_interface_unref);
-    pod->streams = g_ptr_array_new();
     g_hash_table_insert(capture->pods, g_strdup(entity->uid), pod);
     return pod;
 }
@@ -313,7 +204,7 @@ static void pod_match_streams(Capture *capture, Pod *pod, uint64_t since_ns)
             pod_open_once(capture, pod);
             pod_subscribe(pod, stream);
             if (pod->target_id != 0) {
-                tell_late(pod, stream, since_ns);
+                pod_tell_late(pod, stream, since_ns);
             }
         } else if (!wants && has) {
             pod_unsubscribe(capture, pod, stream);
@@ -324,7 +215,7 @@ static void pod_match_streams(Capture *capture, Pod *pod, uint64_t since_ns)
 void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd, uint64_t since_ns)
 {
     capture_pod_vanished(capture, entity->uid);
-    Pod *pod = pod_add(capture, entity, fcntl(netns_fd, F_DUPFD_CLOEXEC, 0));
+    Pod *pod = add_pod(capture, entity, fcntl(netns_fd, F_DUPFD_CLOEXEC, 0));
     if (pod->netns_fd < 0) {
         pod_set_reason(pod, "no file descriptor is left for its network namespace");
     }
@@ -345,7 +236,7 @@ void capture_pod_failed(Capture *capture, const Entity *entity, const char *reas
     Pod *pod = g_hash_table_lookup(capture->pods, entity->uid);
     bool is_new = !pod;
     if (is_new) {
-        pod = pod_add(capture, entity, -1);
+        pod = add_pod(capture, entity, -1);
     }
     pod_set_reason(pod, reason);
     if (is_new) {
@@ -387,6 +278,13 @@ static void on_interface(const SourceInterface *told, void *userdata)
     }
 }
 
+static void tell_before(const Capture *capture)
+{
+    if (capture->before_packets) {
+        capture->before_packets(capture->before_userdata);
+    }
+}
+
 static void on_packets(uint32_t target_id, Batch *batch, void *userdata)
 {
     Capture *capture = userdata;
@@ -394,6 +292,7 @@ static void on_packets(uint32_t target_id, Batch *batch, void *userdata)
     if (!pod) {
         return;
     }
+    tell_before(capture);
     capture->stats.packets += batch->count;
     capture->stats.bytes += batch->bytes;
     for (guint i = 0; i < pod->streams->len; i++) {
@@ -441,6 +340,7 @@ static void on_lost(uint32_t target_id, uint64_t packets, uint64_t from_ns, uint
 static void on_watermark(uint64_t unix_ns, void *userdata)
 {
     Capture *capture = userdata;
+    tell_before(capture);
     for (guint i = 0; i < capture->streams->len; i++) {
         Stream *stream = g_ptr_array_index(capture->streams, i);
         queue_watermark(stream_lock(stream), unix_ns);
@@ -605,4 +505,10 @@ Capture *capture_free(Capture *capture)
 void capture_set_source(Capture *capture, Source *source)
 {
     capture->source = source;
+}
+
+void capture_set_before_packets(Capture *capture, void (*before)(void *userdata), void *userdata)
+{
+    capture->before_packets = before;
+    capture->before_userdata = userdata;
 }

@@ -9,22 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "node-capture/server/stream.h"
+#include "node-capture/server/pod.h"
 #include "node-capture/source/source.h"
 #include "node-capture/targets/targets.h"
-
-typedef struct Pod {
-    Entity *entity;
-    int netns_fd;           /* ours; -1: there is none */
-    bool excluded;          /* by the configuration */
-    char *reason;           /* why it is not captured, if that is a fault; else NULL */
-    bool told;              /* its streams know that it cannot be captured */
-    uint64_t settle_ns;     /* monotonic: until then streams are not told of `reason`; 0: over */
-    uint32_t target_id;     /* 0: not open */
-    GPtrArray *interfaces;  /* of NodeInterface *, while it is open */
-    GPtrArray *streams;     /* of Stream *, borrowed: those that want it */
-    SourceTargetStats past; /* of earlier openings */
-} Pod;
 
 typedef struct CaptureStats {
     uint64_t packets, bytes; /* that the source handed over */
@@ -41,6 +28,8 @@ extern const SourceCallbacks capture_source_callbacks; /* userdata: the Capture 
 Capture *capture_new(const Selector *allowed);
 Capture *capture_free(Capture *capture); /* also frees the source */
 void capture_set_source(Capture *capture, Source *source);
+/* Called whenever there are packets or a watermark, before the streams get them. */
+void capture_set_before_packets(Capture *capture, void (*before)(void *userdata), void *userdata);
 
 /* `since_ns`: as for TargetsCallbacks.appeared(). */
 void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd, uint64_t since_ns);
@@ -68,4 +57,3 @@ void capture_stats(const Capture *capture, CaptureStats *ret);
 uint64_t capture_ring_bytes(const Capture *capture);
 GHashTable *capture_pods(const Capture *capture); /* uid -> Pod, not to be changed */
 void capture_pod_stats(const Capture *capture, const Pod *pod, SourceTargetStats *ret);
-Remora__V1__TargetState pod_state(const Pod *pod);

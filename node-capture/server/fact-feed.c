@@ -96,6 +96,18 @@ void fact_feed_run(FactFeed *feed, const GPtrArray *streams, uint64_t now_ns)
     facts_expire(feed->facts, now_ns);
 }
 
+void fact_feed_clear(FactFeed *feed, FactKind kind)
+{
+    g_mutex_lock(&feed->lock);
+    for (guint i = feed->pushed->len; i > 0; i--) {
+        if (((const Fact *)feed->pushed->pdata[i - 1])->kind == kind) {
+            g_ptr_array_remove_index(feed->pushed, i - 1);
+        }
+    }
+    g_mutex_unlock(&feed->lock);
+    facts_clear(feed->facts, kind);
+}
+
 static void queue_one(Fact *fact, void *queue)
 {
     queue_fact(queue, fact);

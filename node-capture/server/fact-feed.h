@@ -26,6 +26,8 @@ void fact_feed_push(FactFeed *feed, Fact *fact); /* any thread; takes over the r
 
 /* Takes what was pushed, tells the streams (of Stream *) of it. */
 void fact_feed_run(FactFeed *feed, const GPtrArray *streams, uint64_t now_ns);
+/* Forgets all of a kind, those that were pushed lately as well. */
+void fact_feed_clear(FactFeed *feed, FactKind kind);
 /* All that is known, for a new stream. */
 void fact_feed_tell_all(FactFeed *feed, Queue *queue);
 void fact_feed_stats(FactFeed *feed, FactFeedStats *ret);

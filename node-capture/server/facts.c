@@ -137,17 +137,22 @@ static void forget(Facts *facts, Entry *entry)
     g_free(entry);
 }
 
+void facts_clear(Facts *facts, FactKind which)
+{
+    Kind *kind = &facts->kinds[which];
+    while (kind->holding.head) {
+        forget(facts, kind->holding.head->data);
+    }
+    while (kind->ended.head) {
+        forget(facts, kind->ended.head->data);
+    }
+}
+
 Facts *facts_free(Facts *facts)
 {
     if (facts) {
         for (unsigned i = 0; i < FACT_KINDS; i++) {
-            Kind *kind = &facts->kinds[i];
-            while (kind->holding.head) {
-                forget(facts, kind->holding.head->data);
-            }
-            while (kind->ended.head) {
-                forget(facts, kind->ended.head->data);
-            }
+            facts_clear(facts, i);
         }
         g_hash_table_unref(facts->entries);
         g_free(facts);

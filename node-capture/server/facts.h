@@ -59,6 +59,8 @@ Facts *facts_free(Facts *facts); /* NULL is fine; returns NULL */
 /* Takes its own reference. Returns false if the same was known. `now_ns` is any clock that never
  * jumps back. */
 bool facts_put(Facts *facts, Fact *fact, uint64_t now_ns);
+/* Forgets all of a kind: nobody follows them any longer. */
+void facts_clear(Facts *facts, FactKind kind);
 /* Forgets what has ended long ago. */
 void facts_expire(Facts *facts, uint64_t now_ns);
 /* Oldest first, of each kind. */

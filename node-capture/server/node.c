@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "node-capture/server/fact-feed.h"
+#include "node-capture/server/known.h"
 #include "node-capture/server/status.h"
 
 #define PASS_MS \
@@ -46,8 +47,10 @@ struct Node {
     Selector *allowed;
     Capture *capture;
     Targets *targets;
+    Known *known;
     FactFeed *facts;
-    GHashTable *entities; /* &entity->key -> Entity: all that is known */
+    Owners *owners;
+    bool owners_wanted;
     GHashTable *problems; /* subject -> message, as the targets told */
     NodeCounters counters;
     bool synced;
@@ -117,11 +120,6 @@ void node_tell_fact(Node *node, Fact *fact)
     fact_feed_push(node->facts, fact);
 }
 
-static void queue_entity(void *key, void *entity, void *queue)
-{
-    queue_identity(queue, entity, 0);
-}
-
 static void add_stream(Node *node, Stream *stream)
 {
     if (stream_is_closed(stream)) {
@@ -130,15 +128,29 @@ static void add_stream(Node *node, Stream *stream)
     node->counters.streams_opened++;
     log_info("stream %" PRIu64 " opened by %s: %s", stream_id(stream), stream_peer(stream),
              stream_wish(stream)->summary);
+    known_add_stream(node->known, stream);
+}
+
+/* It has been told all that is known. */
+static void begin_stream(Node *node, Stream *stream)
+{
     capture_add_stream(node->capture, stream);
     Queue *queue = stream_lock(stream);
-    g_hash_table_foreach(node->entities, queue_entity, queue);
     queue_synced(queue);
     fact_feed_tell_all(node->facts, queue);
     stream_unlock(stream);
     capture_begin_stream(node->capture, stream);
     if (node_is_stopping(node)) {
         stream_end(stream, node->stop_reason);
+    }
+}
+
+static void tell_known(Node *node)
+{
+    Stream *stream = known_tell(node->known);
+    if (stream) {
+        begin_stream(node, stream);
+        stream_unref(stream);
     }
 }
 
@@ -160,7 +172,8 @@ static const char *closing_reason(int status)
 
 static void remove_stream(Node *node, Stream *stream, int status)
 {
-    if (!capture_remove_stream(node->capture, stream)) {
+    if (!known_remove_stream(node->known, stream) &&
+        !capture_remove_stream(node->capture, stream)) {
         return;
     }
     StreamStats stats;
@@ -197,6 +210,7 @@ static void run_command(Node *node, const Command *command)
         break;
     case COMMAND_STATUS:
         fact_feed_stats(node->facts, &node->counters.facts);
+        owners_stats(node->owners, &node->counters.sockets);
         status_answer(command->call, node->info, node->capture, &node->counters, node->problems);
         break;
     case COMMAND_TARGETS:
@@ -262,6 +276,7 @@ static void answer_questions(Node *node)
     while ((question = g_async_queue_try_pop(node->questions))) {
         g_mutex_lock(&question->mutex);
         fact_feed_stats(node->facts, &node->counters.facts);
+        owners_stats(node->owners, &node->counters.sockets);
         snapshot_take(node->capture, &node->counters, &question->snapshot);
         question->snapshot.synced = node->synced;
         question->done = true;
@@ -271,16 +286,67 @@ static void answer_questions(Node *node)
     }
 }
 
+/* ---- Owners of sockets -----------------------------------------------------------------------*/
+
+static void on_owner_fact(Fact *fact, void *userdata)
+{
+    node_tell_fact(userdata, fact);
+}
+
+static const Entity *find_pod(const char *uid, void *userdata)
+{
+    const Node *node = userdata;
+    uint64_t key = entity_key(ENTITY_POD, uid);
+    return known_find(node->known, key);
+}
+
+static const OwnersCallbacks owners_callbacks = {on_owner_fact, find_pod};
+
+/* Nobody follows the sockets while there is no stream: what is known of them then is of no use to
+ * the next one, which is told of all that are there. */
+static void run_owners(Node *node)
+{
+    bool wanted = capture_streams(node->capture)->len > 0;
+    owners_run(node->owners, wanted);
+    if (node->owners_wanted && !wanted) {
+        fact_feed_clear(node->facts, FACT_SOCKET_OWNER);
+    }
+    node->owners_wanted = wanted;
+}
+
+/* A connection's owner is told ahead of its first packet. */
+static void before_packets(void *userdata)
+{
+    Node *node = userdata;
+    if (owners_run(node->owners, node->owners_wanted)) {
+        fact_feed_run(node->facts, capture_streams(node->capture), clock_monotonic_ns());
+    }
+}
+
+Owners *node_owners(Node *node)
+{
+    return node->owners;
+}
+
+void node_set_socket_owners(Node *node, SocketOwners *sockets)
+{
+    owners_set_sockets(node->owners, sockets);
+}
+
 /* ---- What the targets tell -------------------------------------------------------------------*/
 
 static void on_appeared(const Entity *pod, int netns_fd, uint64_t since_ns, void *userdata)
 {
-    capture_pod_appeared(((Node *)userdata)->capture, pod, netns_fd, since_ns);
+    Node *node = userdata;
+    owners_pod_appeared(node->owners, pod->uid, netns_fd);
+    capture_pod_appeared(node->capture, pod, netns_fd, since_ns);
 }
 
 static void on_vanished(const char *pod_uid, void *userdata)
 {
-    capture_pod_vanished(((Node *)userdata)->capture, pod_uid);
+    Node *node = userdata;
+    owners_pod_vanished(node->owners, pod_uid);
+    capture_pod_vanished(node->capture, pod_uid);
 }
 
 static void on_failed(const Entity *pod, const char *reason, void *userdata)
@@ -298,11 +364,8 @@ static void on_identity(const Entity *entity, uint64_t deleted_ns, void *userdat
         queue_identity(stream_lock(stream), entity, deleted_ns);
         stream_unlock(stream);
     }
-    if (deleted_ns > 0) {
-        g_hash_table_remove(node->entities, &entity->key);
-    } else {
-        Entity *known = entity_ref(entity);
-        g_hash_table_replace(node->entities, &known->key, known);
+    known_apply(node->known, entity, deleted_ns);
+    if (deleted_ns == 0) {
         capture_pod_changed(node->capture, entity);
     }
 }
@@ -343,10 +406,13 @@ static void one_pass(Node *node, int timeout_ms)
     if (node->synced) {
         run_commands(node);
     }
+    tell_known(node);
     answer_questions(node);
+    run_owners(node);
     fact_feed_run(node->facts, capture_streams(node->capture), clock_monotonic_ns());
     bool idle = capture_streams(node->capture)->len == 0;
-    capture_run(node->capture, MIN(timeout_ms, idle ? IDLE_MS : PASS_MS));
+    int wait_ms = known_has_streams(node->known) ? 0 : idle ? IDLE_MS : PASS_MS;
+    capture_run(node->capture, MIN(timeout_ms, wait_ms));
 }
 
 static void for_streams(const Node *node, void (*function)(Stream *stream, const Node *node))
@@ -368,6 +434,14 @@ static void drop_waiting(Stream *stream, const Node *node)
     stream_unlock(stream);
 }
 
+/* At the end nobody is held up by it. */
+static void tell_known_to_all(Node *node)
+{
+    while (known_has_streams(node->known)) {
+        tell_known(node);
+    }
+}
+
 /* Until all streams are closed or the time is over. */
 static void await_streams(Node *node, uint64_t deadline_ns)
 {
@@ -379,6 +453,7 @@ static void await_streams(Node *node, uint64_t deadline_ns)
         if (command) {
             run_command(node, command);
             command_free(command);
+            tell_known_to_all(node);
         }
     }
 }
@@ -387,6 +462,7 @@ static void end_streams(Node *node)
 {
     uint64_t now_ns = clock_monotonic_ns();
     one_pass(node, 0);
+    tell_known_to_all(node);
     capture_close_pods(node->capture);
     for_streams(node, end_stream);
     await_streams(node, now_ns + DRAIN_NS);
@@ -415,9 +491,10 @@ Node *node_new(const NodeInfo *info, Selector *allowed)
     node->info = info;
     node->allowed = allowed;
     node->capture = capture_new(allowed);
+    node->known = known_new();
     node->facts = fact_feed_new(wake, node);
-    node->entities = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
-                                           (GDestroyNotify)(void (*)(void))entity_unref);
+    node->owners = owners_new(&owners_callbacks, node);
+    capture_set_before_packets(node->capture, before_packets, node);
     node->problems = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     node->commands = g_async_queue_new_full(command_free);
     node->questions = g_async_queue_new_full(question_unref);
@@ -458,11 +535,12 @@ Node *node_free(Node *node)
         if (node->targets) {
             node->targets->ops->free(node->targets);
         }
+        owners_free(node->owners);
         fact_feed_free(node->facts);
         capture_free(node->capture);
         g_async_queue_unref(node->commands);
         g_async_queue_unref(node->questions);
-        g_hash_table_unref(node->entities);
+        known_free(node->known);
         g_hash_table_unref(node->problems);
         selector_free(node->allowed);
         g_free(node->stop_reason);

@@ -10,6 +10,7 @@
 #include "node-capture/server/capture.h"
 #include "node-capture/server/facts.h"
 #include "node-capture/server/info.h"
+#include "node-capture/server/owners.h"
 #include "node-capture/server/snapshot.h"
 #include "node-capture/server/stream.h"
 #include "node-capture/source/source.h"
@@ -24,6 +25,10 @@ Node *node_new(const NodeInfo *info, Selector *allowed);
 /* Ends the thread if node_stop() was not called. Also frees source and targets. */
 Node *node_free(Node *node);       /* NULL is fine; returns NULL */
 Capture *node_capture(Node *node); /* userdata of the source's callbacks */
+
+/* Before node_start(): userdata of owners_socket_callbacks, and what comes of it, taken over. */
+Owners *node_owners(Node *node);
+void node_set_socket_owners(Node *node, SocketOwners *sockets);
 
 /* Takes over both and starts the thread. */
 void node_start(Node *node, Source *source, Targets *targets);

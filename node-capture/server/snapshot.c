@@ -96,6 +96,12 @@ static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeC
         "Streams refused: bad requests, or too many");
     add(snapshot, "identity_events_total", counters->identity_events,
         "Changes to what is known of the cluster");
+    add(snapshot, "socket_events_total", counters->sockets.events,
+        "What the kernel told of sockets and their owners");
+    add(snapshot, "socket_events_lost_total", counters->sockets.lost,
+        "Sockets whose owner was not told because remora-node was too slow; all sockets were "
+        "looked "
+        "through again");
     add_fact_counters(snapshot, &counters->facts, streams.queue.facts_dropped);
     add(snapshot, "targets_opened_total", stats.opened, "Times a pod was opened for capture");
     add(snapshot, "targets_failed_total", stats.open_failures, "Times opening a pod failed");

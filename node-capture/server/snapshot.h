@@ -9,15 +9,17 @@
 
 #include "node-capture/server/capture.h"
 #include "node-capture/server/fact-feed.h"
+#include "node-capture/targets/socket-owners.h"
 
 /* Counters beside those of Capture. */
 typedef struct NodeCounters {
     uint64_t streams_opened, streams_refused;
     uint64_t identity_events;
     FactFeedStats facts;
+    SocketOwnersStats sockets;
 } NodeCounters;
 
-#define SNAPSHOT_COUNTERS_MAX 32u
+#define SNAPSHOT_COUNTERS_MAX 40u
 
 typedef struct SnapshotCounter {
     const char *name, *help; /* static */

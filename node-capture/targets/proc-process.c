@@ -11,6 +11,7 @@
 /* A dozen hierarchies of version 1, nested twice, with names of 200 bytes. */
 #define CGROUP_FILE_BYTES 16384
 #define NAME_BYTES        64
+#define MOUNTS_BYTES      65536 /* some hundred mounts */
 
 static ssize_t read_file(int proc_fd, pid_t pid, const char *file, char *buffer, size_t size)
 {
@@ -80,4 +81,15 @@ int proc_process_name(int proc_fd, pid_t pid, char *ret_name, size_t size)
     length -= length > 0 && text[length - 1] == '\n';
     snprintf(ret_name, size, "%.*s", (int)length, text);
     return 0;
+}
+
+int proc_process_container(int proc_fd, pid_t pid, const char *uid,
+                           char ret_name[static CONTAINER_NAME_SIZE])
+{
+    char text[MOUNTS_BYTES];
+    ssize_t length = read_file(proc_fd, pid, "mountinfo", text, sizeof(text));
+    if (length < 0) {
+        return (int)length;
+    }
+    return container_name_find(text, (size_t)length, uid, ret_name) ? 0 : -ENODATA;
 }

@@ -78,7 +78,7 @@ static gpointer run_thread(gpointer data)
 
 void run_start(Run *run)
 {
-    static const CollectorSink sink = {run_on_write, run_on_note};
+    static const CollectorSink sink = {.write = run_on_write, .note = run_on_note};
     GError *error = NULL;
     run->collector = collector_new(&run->config, &sink, run, &error);
     g_assert_no_error(error);

@@ -31,6 +31,7 @@ typedef struct Named {
 static void append_tlv(GString *out, const IdentityTlv *tlv)
 {
     uint64_t u64;
+    uint32_t u32;
     uint8_t u8;
     g_string_append_printf(out, "%u/%u=", tlv->type, tlv->scope);
     if (tlv->type == IDENTITY_ENTITY && identity_u64(tlv, &u64) == 0)
@@ -39,6 +40,8 @@ static void append_tlv(GString *out, const IdentityTlv *tlv)
         g_string_append_printf(out, "%" G_GUINT64_FORMAT, u64);
     else if (tlv->type == IDENTITY_PEER_TYPE && identity_u8(tlv, &u8) == 0)
         g_string_append_printf(out, "%u", u8);
+    else if (tlv->type == IDENTITY_PROCESS_PID && identity_u32(tlv, &u32) == 0)
+        g_string_append_printf(out, "%u", u32);
     else
         g_string_append_len(out, (const char *)tlv->value, tlv->length);
     g_string_append_c(out, '\n');
@@ -399,6 +402,102 @@ static void test_forget(void)
     inventory_free(inventory);
 }
 
+static void own(SocketTable *owners, const char *uid, uint32_t local_port, uint32_t remote_port,
+                const char *container, const char *process, uint32_t pid)
+{
+    uint8_t any_peer[4] = {0};
+    const char *problem;
+    Remora__V1__SocketOwner owner = REMORA__V1__SOCKET_OWNER__INIT;
+    owner.target_uid = (char *)(uintptr_t)uid;
+    owner.protocol = 6;
+    owner.local_port = local_port;
+    owner.remote_port = remote_port;
+    if (remote_port) /* of the loopback test */
+        memcpy(any_peer, (uint8_t[]){127, 0, 0, 1}, 4);
+    owner.local = owner.remote = (ProtobufCBinaryData){remote_port ? 4 : 0, any_peer};
+    owner.container = (char *)(uintptr_t)container;
+    owner.process = (char *)(uintptr_t)process;
+    owner.pid = pid;
+    g_assert_cmpint(socket_table_apply(owners, 0, &owner, &problem), ==, 0);
+}
+
+/* The processes of both ends, as soon as they are told and no later. */
+static void test_owners(void)
+{
+    Inventory *inventory = cluster();
+    SocketTable *owners = socket_table_new(0);
+    Annotator *annotator = annotator_new(inventory, NULL, false);
+    annotator_set_owners(annotator, owners);
+    PacketInfo info = parse(&(FixturePacket){
+        .src = "10.1.0.1", .dst = "10.2.0.1", .protocol = 6, .src_port = 40000, .dst_port = 8080});
+    AnnotateRequest request = {.point = &client_point,
+                               .info = &info,
+                               .direction = PCAPNG_DIRECTION_OUTBOUND,
+                               .time_ns = T0};
+    own(owners, "uid-client", 40000, 0, "app", "curl", 4242);
+    Named named = name(annotator, &request); /* with the attributes */
+    assert_has(named, IDENTITY_CONTAINER, IDENTITY_SRC, "app");
+    assert_has(named, IDENTITY_PROCESS_NAME, IDENTITY_SRC, "curl");
+    assert_has(named, IDENTITY_PROCESS_PID, IDENTITY_SRC, "4242");
+    g_assert_null(strstr(named.text, "\n11/2="));
+    named_clear(&named);
+
+    own(owners, "uid-server", 8080, 0, "web", "nginx", 7);
+    own(owners, "uid-server", 8081, 0, "web", "other", 8);
+    named = name(annotator, &request);
+    assert_has(named, IDENTITY_PROCESS_NAME, IDENTITY_SRC, "curl");
+    assert_has(named, IDENTITY_PROCESS_NAME, IDENTITY_DST, "nginx");
+    assert_has(named, IDENTITY_PROCESS_PID, IDENTITY_DST, "7");
+    named_clear(&named);
+
+    /* The other way. */
+    info = parse(&(FixturePacket){
+        .src = "10.2.0.1", .dst = "10.1.0.1", .protocol = 6, .src_port = 8080, .dst_port = 40000});
+    request.direction = PCAPNG_DIRECTION_INBOUND;
+    named = name(annotator, &request);
+    assert_has(named, IDENTITY_PROCESS_NAME, IDENTITY_SRC, "nginx");
+    assert_has(named, IDENTITY_PROCESS_NAME, IDENTITY_DST, "curl");
+    named_clear(&named);
+    annotator_free(annotator);
+    socket_table_free(owners);
+    inventory_free(inventory);
+}
+
+/* Both ends in one pod, each with its own process; what concerns another connection keeps what is
+ * encoded. */
+static void test_owners_on_loopback(void)
+{
+    Inventory *inventory = cluster();
+    SocketTable *owners = socket_table_new(0);
+    Annotator *annotator = annotator_new(inventory, NULL, false);
+    annotator_set_owners(annotator, owners);
+    PacketInfo info = parse(&(FixturePacket){
+        .src = "127.0.0.1", .dst = "127.0.0.1", .protocol = 6, .src_port = 1234, .dst_port = 80});
+    AnnotateRequest request = {.point = &loopback_point, .info = &info, .time_ns = T0};
+    own(owners, "uid-client", 80, 0, "app", "app", 2);
+    own(owners, "uid-client", 1234, 80, "proxy", "envoy", 3);
+    Named named = name(annotator, &request);
+    assert_has(named, IDENTITY_PROCESS_NAME, IDENTITY_SRC, "envoy");
+    assert_has(named, IDENTITY_CONTAINER, IDENTITY_SRC, "proxy");
+    assert_has(named, IDENTITY_PROCESS_NAME, IDENTITY_DST, "app");
+    assert_has(named, IDENTITY_CONTAINER, IDENTITY_DST, "app");
+    named_clear(&named);
+
+    Annotation before, after;
+    annotate(annotator, &request, &before);
+    const char mark = 0x55;
+    memcpy((uint8_t *)(uintptr_t)before.options, &mark, 1); /* so that encoding anew shows */
+    own(owners, "uid-client", 1235, 80, "proxy", "envoy", 3);
+    annotate(annotator, &request, &after);
+    g_assert_cmpuint(after.options[0], ==, 0x55);
+    own(owners, "uid-client", 1234, 80, "proxy", "sidecar", 4);
+    annotate(annotator, &request, &after);
+    g_assert_cmpuint(after.options[0], !=, 0x55);
+    annotator_free(annotator);
+    socket_table_free(owners);
+    inventory_free(inventory);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -410,6 +509,8 @@ int main(int argc, char **argv)
     g_test_add_func("/annotate/unnamed", test_unnamed);
     g_test_add_func("/annotate/forget", test_forget);
     g_test_add_func("/annotate/flow", test_flow);
+    g_test_add_func("/annotate/owners", test_owners);
+    g_test_add_func("/annotate/owners-on-loopback", test_owners_on_loopback);
     g_test_add_func("/annotate/huge-attributes", test_huge_attributes);
     return g_test_run();
 }

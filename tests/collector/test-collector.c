@@ -103,7 +103,7 @@ static void test_second_refused(Run *run, gconstpointer data)
 
 static void test_no_endpoint(Run *run, gconstpointer data)
 {
-    static const CollectorSink sink = {run_on_write, run_on_note};
+    static const CollectorSink sink = {.write = run_on_write, .note = run_on_note};
     char *none[] = {NULL}, *foreign[] = {(char *)"192.0.2.1:7000", NULL};
     GError *error = NULL;
     run->config.endpoints = none;

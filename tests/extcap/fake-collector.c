@@ -2,6 +2,7 @@
 /* A collector without nodes, so that the tests decide what comes. Its one endpoint says it:
  * "fake:WORD;WORD..." with packets=N size=BYTES   that many packets at once, then nothing until it
  * is stopped (default 0 and 100) rate=N                 packets a second, in place of all at once
+ *   pieces                 hands them over in pieces that begin and end anywhere
  *   end                    ends by itself after the packets
  *   note=TEXT warn=TEXT    tells this at the start
  *   lost=N                 has lost that many in the nodes' queues
@@ -19,11 +20,13 @@
 
 #define BATCH_BYTES (256 * 1024)
 #define PACKET_MAX  65535
+#define PIECE_BYTES 61u /* no whole number of blocks, and many more than fit into one call */
 
 struct Collector {
     CollectorSink sink;
     void *userdata;
     char **words;
+    char **words_now; /* of the endpoint */
     CollectorStats stats;
     uint8_t batch[BATCH_BYTES];
     int stopped; /* atomic */
@@ -78,6 +81,15 @@ static int begin(Collector *collector)
     return collector->sink.write(builder.data, builder.length, collector->userdata);
 }
 
+static int write_in_pieces(const Collector *collector, const PcapngBuilder *builder)
+{
+    CollectorBytes pieces[BATCH_BYTES / PIECE_BYTES + 2] = {{builder->data, 0}};
+    size_t n = 1; /* an empty one first */
+    for (size_t at = 0; at < builder->length; at += PIECE_BYTES)
+        pieces[n++] = (CollectorBytes){builder->data + at, MIN(PIECE_BYTES, builder->length - at)};
+    return collector->sink.write_pieces(pieces, n, collector->userdata);
+}
+
 /* As many packets as fit and shall be, from `first` on. */
 static int send_batch(Collector *collector, uint64_t first, uint64_t count, uint32_t size,
                       uint64_t *ret_sent)
@@ -94,7 +106,9 @@ static int send_batch(Collector *collector, uint64_t first, uint64_t count, uint
             break;
     }
     *ret_sent = sent;
-    int r = collector->sink.write(builder.data, builder.length, collector->userdata);
+    int r = word(collector->words_now, "pieces")
+                ? write_in_pieces(collector, &builder)
+                : collector->sink.write(builder.data, builder.length, collector->userdata);
     if (r == 0)
         collector->stats.packets_written += sent;
     return r;
@@ -115,6 +129,7 @@ static int produce(Collector *collector, char **words)
     uint32_t size = (uint32_t)number(words, "size", 100);
     g_assert(size >= 22 && size <= PACKET_MAX);
     gint64 start = g_get_monotonic_time();
+    collector->words_now = words;
     int r = begin(collector);
     while (r == 0 && !g_atomic_int_get(&collector->stopped)) {
         uint64_t due = packets;

@@ -5,13 +5,14 @@ import os
 import pty
 import resource
 import signal
+import socket
 import subprocess
 import threading
 import time
 import unittest
 
-from remoradump import (Case, FAKE, PACKET, SECTION, STATISTICS, TIMEOUT, blocks, file_blocks, file_numbers, numbers,
-                        wait_until)
+from remoradump import (Case, FAKE, PACKET, REAL, SECTION, STATISTICS, TIMEOUT, blocks, file_blocks, file_numbers,
+                        numbers, wait_until)
 
 
 class Files(Case):
@@ -87,9 +88,15 @@ class Files(Case):
         self.assertTrue(last.startswith(f"remoradump: cannot write {path}: {reason}"), result.stderr)
 
     def test_full_disk_leaves_whole_blocks(self):
+        self.fill_disk("fake:packets=100000;end")
+
+    def test_full_disk_in_the_middle_of_pieces(self):
+        self.fill_disk("fake:packets=100000;pieces;end")
+
+    def fill_disk(self, endpoint):
         """A limit on the size of files stands for the disk: the write that meets it is cut short."""
         out, limit = self.path("out.pcapng"), 700001
-        result = self.run_it("--write", out, "--endpoint", "fake:packets=100000;end", preexec_fn=lambda:
+        result = self.run_it("--write", out, "--endpoint", endpoint, preexec_fn=lambda:
                              resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
         self.assert_last_line("File too large", out, result)
         found = file_numbers(out)
@@ -107,6 +114,15 @@ class Limits(Case):
             self.assertEqual(file_numbers(out), list(range(count)))
             self.assertEqual(file_blocks(out)[-1][0], STATISTICS)
             self.assertIn(f" {count} packets, ", result.stderr)
+
+    def test_pieces(self):
+        out = self.path("out.pcapng")
+        self.run_it("-w", out, "-c", "20000", "--endpoint", "fake:packets=20000;pieces")
+        self.assertEqual(file_numbers(out), list(range(20000)))
+        self.run_it("-w", out, "--endpoint", "fake:packets=20000;pieces;end")
+        self.assertEqual(file_numbers(out), list(range(20000)))
+        self.run_it("-w", out, "-c", "777", "--endpoint", "fake:packets=20000;pieces")
+        self.assertEqual(file_numbers(out), list(range(777)))
 
     def test_packets_across_batches(self):
         out = self.path("out.pcapng")
@@ -133,6 +149,26 @@ class Signals(Case):
             self.assertEqual(found[-1][0], STATISTICS)
             self.assertGreater(sum(kind == PACKET for kind, _ in found), 50)
             os.unlink(out)
+
+    def test_a_file_stays_if_stopped_before_a_node_answered(self):
+        """The node takes the connection and says nothing."""
+        old, new = self.write("old.pcapng", b"precious"), self.path("new.pcapng")
+        for number, out in ((1, old), (2, new)):
+            path = self.path(f"{number}.sock")
+            with socket.socket(socket.AF_UNIX) as node:
+                node.bind(path)
+                node.listen()
+                node.settimeout(TIMEOUT)
+                process = self.start("-w", out, "--endpoint", f"unix:{path}", program=REAL, stderr=subprocess.PIPE,
+                                     text=True)
+                with node.accept()[0]:
+                    process.send_signal(signal.SIGINT)
+                    _, text = process.communicate(timeout=TIMEOUT)
+            self.assertEqual(process.returncode, 0, text)
+            self.assertIn("before a node answered", text)
+        with open(old, "rb") as file:
+            self.assertEqual(file.read(), b"precious")
+        self.assertFalse(os.path.exists(new))
 
     def test_second_signal_ends_at_once(self):
         """The reader does not read, so the capture cannot flush; whoever asks twice means it."""
