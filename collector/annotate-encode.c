@@ -95,6 +95,8 @@ static void put_capture_point(IdentityWriter *w, const Names *names)
     bool named = point && *point->cluster;
     identity_put_text(w, IDENTITY_CLUSTER, IDENTITY_PACKET,
                       named ? point->cluster : names->cluster);
+    if (names->flow_id)
+        identity_put_u64(w, IDENTITY_FLOW_ID, IDENTITY_PACKET, names->flow_id);
     if (!point)
         return;
     identity_put_text(w, IDENTITY_CAPTURE_NODE, IDENTITY_PACKET, point->node);

@@ -24,6 +24,7 @@ typedef struct Names {
     const CapturePoint *point; /* or NULL */
     const Entity *capture_pod; /* or NULL */
     const char *cluster;       /* where the point names none */
+    uint64_t flow_id;          /* 0: none */
 } Names;
 
 enum { NAMES_SRC = 1, NAMES_DST = 2 };

@@ -12,7 +12,7 @@
 #define CACHE_SIZE (1u << CACHE_BITS)
 
 /* Room for the names of both ends as they mostly are; makes an entry six cache lines. */
-#define OPTIONS_INLINE 256u
+#define OPTIONS_INLINE 248u
 #define CACHE_LINE     64u
 
 /* inventory_service_of_endpoint() does not say for how long its answer holds. */
@@ -20,13 +20,13 @@
 
 typedef struct CacheKey { /* no padding: hashed and compared as words */
     IpAddress src, dst;
-    uint64_t service_key;
+    uint64_t service_key, flow_id;
     uint32_t point_id;
     uint16_t src_port, dst_port;
     uint8_t protocol, direction, is_ip, service_is_src;
     uint32_t spare;
 } CacheKey;
-_Static_assert(sizeof(CacheKey) == 56, "CacheKey has padding");
+_Static_assert(sizeof(CacheKey) == 64, "CacheKey has padding");
 #define KEY_WORDS (sizeof(CacheKey) / sizeof(uint64_t))
 _Static_assert(sizeof(CacheKey) == sizeof(((AnnotateTicket *)0)->key), "a ticket has the key");
 
@@ -144,6 +144,23 @@ static bool name_by_uid(const Annotator *annotator, CacheEntry *entry, const Cap
     return true;
 }
 
+/* The end that the connection really has there; false if nothing is known of it. */
+static bool name_by_flow(const Annotator *annotator, CacheEntry *entry,
+                         const AnnotateRequest *request, bool is_src, NamedEnd *end)
+{
+    const FlowEnd *real =
+        is_src == request->service_is_src ? &request->flow->server : &request->flow->client;
+    Peer peer;
+    inventory_lookup(annotator->inventory, &real->address, request->info->protocol, real->port,
+                     request->time_ns, &peer);
+    if (peer.type == PEER_UNKNOWN) {
+        narrow(entry, peer.from_ns, peer.to_ns);
+        return false;
+    }
+    name_by_peer(entry, &peer, end);
+    return true;
+}
+
 static void name_end(const Annotator *annotator, CacheEntry *entry, const AnnotateRequest *request,
                      bool is_src, NamedEnd *end)
 {
@@ -155,6 +172,8 @@ static void name_end(const Annotator *annotator, CacheEntry *entry, const Annota
         name_by_uid(annotator, entry, point, request->time_ns, end))
         return;
     if (!info->is_ip)
+        return;
+    if (request->flow && name_by_flow(annotator, entry, request, is_src, end))
         return;
     uint16_t port = is_src ? info->src_port : info->dst_port;
     Peer peer;
@@ -168,7 +187,7 @@ static void name_end(const Annotator *annotator, CacheEntry *entry, const Annota
 static void set_called_service(Names *names, const AnnotateRequest *request)
 {
     NamedEnd *end = request->service_is_src ? &names->src : &names->dst;
-    if (end->type == PEER_POD)
+    if (end->type == PEER_POD || (request->flow && end->type != PEER_UNKNOWN))
         end->service = request->service;
 }
 
@@ -270,6 +289,7 @@ static void make_key(const AnnotateRequest *request, CacheKey *ret)
         .src = info->src,
         .dst = info->dst,
         .service_key = request->service ? request->service->key : 0,
+        .flow_id = request->flow ? request->flow->id : 0,
         .point_id = request->point ? request->point->id : 0,
         .src_port = info->src_port,
         .dst_port = info->dst_port,
@@ -349,7 +369,9 @@ static void fill(Annotator *annotator, CacheEntry *entry, const AnnotateTicket *
     entry->generation = inventory_generation(annotator->inventory);
     entry->from_ns = entry->to_ns = 0;
     entry->unnamed = false;
-    *names = (Names){.point = request->point, .cluster = annotator->cluster};
+    *names = (Names){.point = request->point,
+                     .cluster = annotator->cluster,
+                     .flow_id = request->flow ? request->flow->id : 0};
     name_end(annotator, entry, request, true, &names->src);
     name_end(annotator, entry, request, false, &names->dst);
     name_service(annotator, entry, request, names);

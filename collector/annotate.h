@@ -15,6 +15,7 @@
 #include "collector/capture-point.h"
 #include "collector/socket-table.h"
 #include "collector/packet.h"
+#include "collector/translations.h"
 #include "k8s-enrich/inventory.h"
 
 #define ANNOTATE_OPTIONS_MAX \
@@ -31,12 +32,14 @@ typedef struct AnnotateRequest {
     uint64_t time_ns;
     const Entity *service; /* through which the connection was made, where known; else NULL: found
                               by its endpoints */
-    bool service_is_src;
+    const Flow *flow;    /* what conntrack says of the connection, or NULL: then the ends are named
+                            that it really has, whatever addresses the packet bears */
+    bool service_is_src; /* the end of the service, and of the flow's server, is the source */
 } AnnotateRequest;
 
 /* Where the answer to a request is looked for; annotate.c's own. */
 typedef struct AnnotateTicket {
-    uint64_t key[7];
+    uint64_t key[8];
     uint32_t index;
 } AnnotateTicket;
 

@@ -13,6 +13,7 @@
 #include "collector/output.h"
 #include "collector/socket-table.h"
 #include "collector/packet.h"
+#include "collector/translations.h"
 #include "collector/vantage.h"
 
 struct Collector {
@@ -28,6 +29,7 @@ struct Collector {
     GAsyncQueue *events; /* of NodeEvent */
     Inventory *inventory;
     SocketTable *owners;
+    Translations *translations;
     GHashTable *points; /* what makes it one -> CapturePoint, kept for the collector's life */
     PacketFragments *fragments;
 

@@ -108,6 +108,7 @@ Collector *collector_new(const CollectorConfig *config, const CollectorSink *sin
     collector->fragments = g_new0(PacketFragments, 1);
     collector->inventory = inventory_new();
     collector->owners = socket_table_new(0);
+    collector->translations = translations_new();
     if (config->inventory)
         inventory_foreach(config->inventory, 0, add_known_entity, collector->inventory);
     if (!add_nodes(collector, config, error))
@@ -119,6 +120,7 @@ Collector *collector_free(Collector *collector)
 {
     if (!collector)
         return NULL;
+    translations_free(collector->translations); /* gives back what the nodes were charged */
     for (guint i = 0; i < collector->nodes->len; i++)
         node_stream_free(collector->nodes->pdata[i]);
     g_ptr_array_unref(collector->nodes);
@@ -225,10 +227,6 @@ static void take_packet(Collector *c, const MergePacket *merged)
     packet_parse(packet.point->link_type, parsed.data, parsed.captured_length, &packet.info);
     packet_fragments_resolve(c->fragments, packet.point->id, &packet.info);
     c->counting.late += merged->late;
-    if (c->vantage_mode == COLLECTOR_VANTAGE_ALL) {
-        namer_push(c->namer, &packet);
-        return;
-    }
     vantage_push(c->vantage, &packet);
     /* What follows in this turn is not earlier than this, and that is all that is known as yet. */
     write_decided(c, MIN(merged->time_ns, merge_frontier(c->merge)));
@@ -343,6 +341,7 @@ static void forget_old_names(Collector *c, uint64_t now_ns)
     inventory_forget(c->inventory, before_ns);
     annotator_forget(c->annotator, before_ns);
     socket_table_forget(c->owners, MIN(c->newest_time_ns, now_unix_ns));
+    translations_forget(c->translations, before_ns);
     for (guint i = 0; i < c->nodes->len; i++) {
         NodeStream *node = c->nodes->pdata[i];
         node_quota_recount(node->quota, c->inventory);
@@ -405,7 +404,8 @@ static void run_begin(Collector *c)
     c->output = output_new(c->sink.write_pieces ? &timed_pieces : &timed, c);
     c->early_losses = early_losses_new();
     c->merge = merge_new(c->nodes->len, c->max_wait_ns, c->memory_limit);
-    c->vantage = vantage_new(c->inventory, 0);
+    c->vantage =
+        vantage_new(c->inventory, c->translations, 0, c->vantage_mode == COLLECTOR_VANTAGE_ALL);
     c->annotator = annotator_new(c->inventory, c->cluster, c->comments);
     annotator_set_owners(c->annotator, c->owners);
     c->namer = namer_new(c->annotator, write_packet, c);

@@ -397,4 +397,5 @@ void collector_node_gone(Collector *collector, NodeStream *node, uint64_t now_ns
         return;
     collector->counting.gaps++;
     node->gone_unix_ns = clock_unix_ns();
+    translations_end(collector->translations, node->quota, node->gone_unix_ns);
 }

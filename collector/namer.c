@@ -8,6 +8,7 @@
 
 typedef struct Waiting {
     VantagePacket packet; /* holds its service */
+    Flow flow;            /* of the packet, if it has one */
     AnnotateTicket ticket;
 } Waiting;
 
@@ -63,6 +64,7 @@ static AnnotateRequest request_of(const VantagePacket *packet)
         .direction = packet->direction,
         .time_ns = packet->packet.time_ns,
         .service = packet->service,
+        .flow = packet->flow,
         .service_is_src = packet->service_is_src,
     };
 }
@@ -83,6 +85,10 @@ void namer_push(Namer *namer, const VantagePacket *packet)
         write_first(namer);
     Waiting *last = &namer->waiting[(namer->head + namer->count++) % AHEAD];
     last->packet = *packet;
+    if (packet->flow) {
+        last->flow = *packet->flow;
+        last->packet.flow = &last->flow;
+    }
     if (packet->service)
         entity_ref(packet->service);
     AnnotateRequest request = request_of(&last->packet);

@@ -11,6 +11,7 @@
 
 struct VantageTable {
     const Inventory *inventory;
+    const Translations *translations; /* or NULL */
     size_t max_connections;
     GHashTable *legs;        /* a set, by key */
     GHashTable *clients;     /* VantageClient (in the leg) -> first leg of its list */
@@ -21,7 +22,7 @@ struct VantageTable {
     GHashTable *captured_services;
     bool captured_services_valid;
     uint64_t captured_services_generation;
-    Entity *held_service;
+    VantageService *held_service;
     uint64_t evicted;
 };
 
@@ -46,10 +47,12 @@ static gboolean client_equal(gconstpointer a, gconstpointer b)
     return memcmp(a, b, CLIENT_BYTES) == 0;
 }
 
-VantageTable *vantage_table_new(const Inventory *inventory, size_t max_connections)
+VantageTable *vantage_table_new(const Inventory *inventory, const Translations *translations,
+                                size_t max_connections)
 {
     VantageTable *table = g_new0(VantageTable, 1);
     table->inventory = inventory;
+    table->translations = translations;
     table->max_connections = max_connections;
     table->legs = g_hash_table_new(leg_hash, leg_equal);
     table->clients = g_hash_table_new(client_hash, client_equal);
@@ -64,7 +67,7 @@ static VantageService *service_new(const Entity *entity)
 {
     VantageService *service = g_new0(VantageService, 1);
     service->refs = 1;
-    service->entity = entity_ref(entity);
+    service->entity = entity ? entity_ref(entity) : NULL;
     return service;
 }
 
@@ -129,12 +132,18 @@ VantageTable *vantage_table_free(VantageTable *table)
     g_hash_table_destroy(table->live_points);
     g_hash_table_destroy(table->captured);
     g_hash_table_destroy(table->captured_services);
-    entity_unref(table->held_service);
+    service_unref(table->held_service);
     g_free(table);
     return NULL;
 }
 
 /* ---- What is captured ------------------------------------------------------------------------*/
+
+static VantageService *share(VantageService *service)
+{
+    service->refs++;
+    return service;
+}
 
 void vantage_table_point_changed(VantageTable *table, const CapturePoint *point)
 {
@@ -293,17 +302,11 @@ static bool are_legs_of_one(const VantageTable *table, const VantageLeg *service
                                  time_ns);
 }
 
-static VantageService *share(VantageService *service)
-{
-    service->refs++;
-    return service;
-}
-
 static void join_other_leg(VantageTable *table, VantageLeg *leg, uint64_t time_ns)
 {
     VantageLeg *other = g_hash_table_lookup(table->clients, &leg->client);
     for (int i = 0; other && i < CLIENT_LEGS_MAX; i++, other = other->client_next) {
-        if (other->to_service == leg->to_service)
+        if (other->to_service == leg->to_service || (other->service && other->service->flow.id))
             continue;
         VantageLeg *service_leg = leg->to_service ? leg : other;
         VantageLeg *pod_leg = leg->to_service ? other : leg;
@@ -318,10 +321,140 @@ static void join_other_leg(VantageTable *table, VantageLeg *leg, uint64_t time_n
     }
 }
 
+/* ---- A leg that conntrack knows
+ * ----------------------------------------------------------------*/
+
+static FlowEnd leg_end(const VantageLeg *leg, unsigned index)
+{
+    return (FlowEnd){leg->key.address[index], leg->key.port[index]};
+}
+
+static bool is_end(const VantageLeg *leg, unsigned index, const FlowEnd *end)
+{
+    return leg->key.port[index] == end->port &&
+           ip_address_equal(&leg->key.address[index], &end->address);
+}
+
+static bool flow_of(const VantageTable *table, const VantageLeg *leg, uint64_t time_ns, Flow *ret)
+{
+    FlowEnd ends[2] = {leg_end(leg, 0), leg_end(leg, 1)};
+    if (!table->translations || leg->key.fragment_id ||
+        !translations_find(table->translations, (uint8_t)leg->key.protocol, &ends[0], &ends[1],
+                           time_ns, ret))
+        return false;
+    /* There is no later one: a packet behind the end is asked about again, but not each. */
+    if (ret->to_ns && ret->to_ns < time_ns)
+        ret->to_ns = time_ns + TRANSLATION_SLACK_NS;
+    return true;
+}
+
+static VantageLeg *leg_between(const VantageTable *table, uint8_t protocol, const FlowEnd *a,
+                               const FlowEnd *b)
+{
+    const PacketInfo info = {.src = a->address,
+                             .dst = b->address,
+                             .src_port = a->port,
+                             .dst_port = b->port,
+                             .protocol = protocol,
+                             .has_ports = true};
+    VantageLeg wanted;
+    make_key(table, &info, &wanted);
+    return g_hash_table_lookup(table->legs, &wanted);
+}
+
+/* The same connection's leg at its other end, if that was seen. */
+static VantageLeg *other_leg(const VantageTable *table, const VantageLeg *leg, const Flow *flow)
+{
+    VantageLeg *other =
+        leg->to_service ? leg_between(table, flow->protocol, &flow->masked_client, &flow->server)
+                        : leg_between(table, flow->protocol, &flow->client, &flow->service);
+    bool differs = !other || other == leg ||
+                   (other->has_syn && leg->has_syn && other->syn_seq != leg->syn_seq);
+    return differs ? NULL : other;
+}
+
+/* Whose end is which, and what stands behind it. */
+static void set_ends(VantageTable *table, VantageLeg *leg, const Flow *flow, uint64_t time_ns)
+{
+    bool at_server = (is_end(leg, 0, &flow->masked_client) && is_end(leg, 1, &flow->server)) ||
+                     (is_end(leg, 1, &flow->masked_client) && is_end(leg, 0, &flow->server));
+    leg->to_service = !at_server;
+    leg->server_is_first =
+        at_server ? is_end(leg, 0, &flow->server) : is_end(leg, 0, &flow->service);
+    Peer server;
+    inventory_lookup(table->inventory, &flow->server.address, flow->protocol, flow->server.port,
+                     time_ns, &server);
+    if (server.type == PEER_POD) {
+        leg->server_captured = g_hash_table_contains(table->captured, server.pod->uid);
+        g_free(leg->server_uid);
+        leg->server_uid = g_strdup(server.pod->uid);
+    }
+}
+
+static const Entity *called_service(const VantageTable *table, const Flow *flow, uint64_t time_ns)
+{
+    Peer called;
+    inventory_lookup(table->inventory, &flow->service.address, flow->protocol, flow->service.port,
+                     time_ns, &called);
+    return called.service;
+}
+
+/* Joins the leg with its other one by what conntrack says, whatever was guessed. */
+static void join_by_flow(VantageTable *table, VantageLeg *leg, const Flow *flow, uint64_t time_ns)
+{
+    unlist_client(table, leg);
+    set_ends(table, leg, flow, time_ns);
+    VantageLeg *other = other_leg(table, leg, flow);
+    VantageService *service = other && other->service && other->service->flow.id == flow->id
+                                  ? share(other->service)
+                                  : service_new(called_service(table, flow, time_ns));
+    service->flow = *flow;
+    /* What is shown already goes on. */
+    if (leg->service && leg->service->legs.chosen && !service->legs.chosen)
+        service->legs = leg->service->legs;
+    service_unref(leg->service);
+    leg->service = service;
+    if (!other || other->service == service)
+        return;
+    unlist_client(table, other);
+    set_ends(table, other, flow, time_ns);
+    service_unref(other->service);
+    other->service = share(service);
+    VantageLeg *pod_leg = leg->to_service ? other : leg;
+    if (!service->legs.chosen && pod_leg->points.chosen)
+        service->legs =
+            (VantageChoice){VANTAGE_SIDE_POD, MAX(pod_leg->last_ns, pod_leg->points.last_ns)};
+}
+
+static void translate_leg(VantageTable *table, VantageLeg *leg)
+{
+    Flow flow;
+    if (!leg || !flow_of(table, leg, leg->last_ns, &flow))
+        return;
+    if (!leg->service || !leg->service->flow.id)
+        join_by_flow(table, leg, &flow, leg->last_ns);
+    else if (leg->service->flow.id == flow.id)
+        leg->service->flow.to_ns = flow.to_ns;
+}
+
+void vantage_table_translated(VantageTable *table, const Translation *translation)
+{
+    translate_leg(table, leg_between(table, translation->protocol, &translation->client,
+                                     &translation->service));
+    translate_leg(table, leg_between(table, translation->protocol, &translation->masked_client,
+                                     &translation->server));
+}
+
 static void describe_leg(VantageTable *table, VantageLeg *leg, const VantagePacket *packet)
 {
     const PacketInfo *info = &packet->info;
     uint64_t time_ns = packet->packet.time_ns;
+    leg->first_point = packet->point->id;
+    Flow flow;
+    if (info->has_ports && flow_of(table, leg, time_ns, &flow)) {
+        join_by_flow(table, leg, &flow, time_ns);
+        return;
+    }
     bool is_echo = packet_is_echo(info);
     Peer src, dst;
     inventory_lookup(table->inventory, &info->src, info->protocol, is_echo ? 0 : info->src_port,
@@ -331,7 +464,6 @@ static void describe_leg(VantageTable *table, VantageLeg *leg, const VantagePack
     bool from_server = server_is_src(table, info, &src, &dst, time_ns);
     const Peer *server = from_server ? &src : &dst;
     leg->server_is_first = from_server == src_is_first(info);
-    leg->first_point = packet->point->id;
     unsigned client = leg->server_is_first ? 1 : 0;
     leg->client = (VantageClient){
         .address = leg->key.address[client],
@@ -369,6 +501,9 @@ static bool is_over(const VantageTable *table, const VantageLeg *leg, const Vant
     const PacketInfo *info = &packet->info;
     if (packet->packet.time_ns > leg->last_ns + VANTAGE_IDLE_NS)
         return true;
+    if (leg->service && leg->service->flow.to_ns &&
+        packet->packet.time_ns > leg->service->flow.to_ns)
+        return true; /* the same addresses, perhaps rewritten in another way */
     uint32_t sequence;
     if (initial_sequence(info, &sequence) &&
         (leg->has_syn ? sequence != leg->syn_seq : !(info->tcp_flags & PACKET_TCP_ACK)))
@@ -413,12 +548,12 @@ VantageLeg *vantage_table_find(VantageTable *table, const VantagePacket *packet)
     return leg;
 }
 
-const Entity *vantage_table_hold_service(VantageTable *table, const VantageLeg *leg)
+const VantageService *vantage_table_hold_service(VantageTable *table, const VantageLeg *leg)
 {
-    Entity *service = leg->service ? leg->service->entity : NULL;
+    VantageService *service = leg->service;
     if (service != table->held_service) {
-        entity_unref(table->held_service);
-        table->held_service = service ? entity_ref(service) : NULL;
+        service_unref(table->held_service);
+        table->held_service = service ? share(service) : NULL;
     }
     return service;
 }

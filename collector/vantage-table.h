@@ -21,7 +21,8 @@ enum { VANTAGE_SIDE_SERVICE = 1, VANTAGE_SIDE_POD = 2 };
  * Both legs refer to this. */
 typedef struct VantageService {
     uint32_t refs;
-    Entity *entity;
+    Entity *entity;     /* or NULL: the connection is rewritten, but through no known service */
+    Flow flow;          /* what conntrack says of it; id 0: nothing, the legs are joined by guess */
     VantageChoice legs; /* VANTAGE_SIDE_* */
 } VantageService;
 
@@ -63,15 +64,18 @@ struct VantageLeg {
 
 typedef struct VantageTable VantageTable;
 
-VantageTable *vantage_table_new(const Inventory *inventory, size_t max_connections);
+VantageTable *vantage_table_new(const Inventory *inventory, const Translations *translations,
+                                size_t max_connections);
 VantageTable *vantage_table_free(VantageTable *table);
 void vantage_table_point_changed(VantageTable *table, const CapturePoint *point);
 /* The packet's leg with a reference; made if it is the first one or if the connection is another
  * than before. NULL for what has no connection and stays where it was seen. */
 VantageLeg *vantage_table_find(VantageTable *table, const VantagePacket *packet);
 VantageLeg *vantage_leg_unref(VantageLeg *leg); /* NULL is fine; returns NULL */
-/* The leg's service if both legs are known; kept until the next call. */
-const Entity *vantage_table_hold_service(VantageTable *table, const VantageLeg *leg);
+/* A translation was added or has ended: its legs are joined by it from now on. */
+void vantage_table_translated(VantageTable *table, const Translation *translation);
+/* The connection through a service that the leg is of, or NULL; kept until the next call. */
+const VantageService *vantage_table_hold_service(VantageTable *table, const VantageLeg *leg);
 void vantage_table_stats(const VantageTable *table, size_t *ret_connections, uint64_t *ret_evicted);
 
 bool vantage_leg_server_is_src(const VantageLeg *leg, const VantagePacket *packet);

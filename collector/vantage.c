@@ -21,15 +21,20 @@ typedef struct Line { /* a ring */
 
 struct Vantage {
     VantageTable *table;
+    const Translations *translations;
+    bool show_all;
     Line line;
     uint64_t other_vantage;
 };
 
-Vantage *vantage_new(const Inventory *inventory, size_t max_connections)
+Vantage *vantage_new(const Inventory *inventory, const Translations *translations,
+                     size_t max_connections, bool show_all)
 {
     Vantage *vantage = g_new0(Vantage, 1);
-    vantage->table =
-        vantage_table_new(inventory, max_connections ? max_connections : VANTAGE_CONNECTIONS);
+    vantage->translations = translations;
+    vantage->show_all = show_all;
+    vantage->table = vantage_table_new(inventory, translations,
+                                       max_connections ? max_connections : VANTAGE_CONNECTIONS);
     return vantage;
 }
 
@@ -56,6 +61,11 @@ Vantage *vantage_free(Vantage *vantage)
 void vantage_point_changed(Vantage *vantage, const CapturePoint *point)
 {
     vantage_table_point_changed(vantage->table, point);
+}
+
+void vantage_translated(Vantage *vantage, const Translation *translation)
+{
+    vantage_table_translated(vantage->table, translation);
 }
 
 static void line_push(Line *line, const VantagePacket *packet)
@@ -107,16 +117,22 @@ static Verdict choice_judge(VantageChoice *choice, uint32_t alternative, bool co
 
 /* ---- In and out ------------------------------------------------------------------------------*/
 
+static bool knows_flows(const Vantage *vantage)
+{
+    return vantage->translations && translations_count(vantage->translations) > 0;
+}
+
 void vantage_push(Vantage *vantage, const VantagePacket *packet)
 {
     line_push(&vantage->line, packet);
     VantagePacket *p = line_at(&vantage->line, vantage->line.count - 1);
     p->service = NULL;
+    p->flow = NULL;
     p->leg = NULL;
-    if (packet->point->loopback)
+    if (packet->point->loopback || (vantage->show_all && !knows_flows(vantage)))
         return;
     p->leg = vantage_table_find(vantage->table, p);
-    if (!p->leg)
+    if (!p->leg || vantage->show_all)
         return;
     VantageLeg *leg = p->leg;
     bool at_server = vantage_leg_at_server(leg, p);
@@ -132,10 +148,10 @@ void vantage_push(Vantage *vantage, const VantagePacket *packet)
                                    leg->server_captured, p->packet.time_ns);
 }
 
-static Verdict judge(VantagePacket *packet, uint64_t frontier_ns)
+static Verdict judge(const Vantage *vantage, VantagePacket *packet, uint64_t frontier_ns)
 {
     VantageLeg *leg = packet->leg;
-    if (!leg)
+    if (!leg || vantage->show_all)
         return VERDICT_SHOW;
     uint64_t time_ns = packet->packet.time_ns;
     bool hold_is_over = packet->packet.forced || frontier_ns == UINT64_MAX ||
@@ -148,12 +164,21 @@ static Verdict judge(VantagePacket *packet, uint64_t frontier_ns)
     return verdict;
 }
 
+static void set_service(Vantage *vantage, VantagePacket *packet)
+{
+    const VantageService *service = vantage_table_hold_service(vantage->table, packet->leg);
+    if (!service)
+        return;
+    packet->service = service->entity;
+    packet->flow = service->flow.id ? &service->flow : NULL;
+}
+
 bool vantage_pop(Vantage *vantage, uint64_t frontier_ns, VantagePacket *ret)
 {
     Line *line = &vantage->line;
     while (line->count) {
         VantagePacket *head = line_at(line, 0);
-        Verdict verdict = judge(head, frontier_ns);
+        Verdict verdict = judge(vantage, head, frontier_ns);
         if (verdict == VERDICT_WAIT)
             return false;
         *ret = *head;
@@ -161,7 +186,7 @@ bool vantage_pop(Vantage *vantage, uint64_t frontier_ns, VantagePacket *ret)
         line->count--;
         if (verdict == VERDICT_SHOW) {
             if (ret->leg) {
-                ret->service = vantage_table_hold_service(vantage->table, ret->leg);
+                set_service(vantage, ret);
                 ret->service_is_src = vantage_leg_server_is_src(ret->leg, ret);
                 ret->leg = vantage_leg_unref(ret->leg);
             }

@@ -13,6 +13,7 @@
 #include "collector/capture-point.h"
 #include "collector/merge.h"
 #include "collector/packet.h"
+#include "collector/translations.h"
 #include "k8s-enrich/inventory.h"
 
 #define VANTAGE_HOLD_NS (100u * 1000000u) /* a decision waits for the better point for so long */
@@ -30,9 +31,11 @@ typedef struct VantagePacket {
     const CapturePoint *point; /* outlives the vantage */
     unsigned direction;        /* PCAPNG_DIRECTION_*, 0: unknown */
     /* Set by vantage_pop(): the service through whose address the connection was made, where both
-     * legs are known. Borrowed until the next call. */
+     * legs are known, and what conntrack says of the connection. Each may be NULL. Borrowed until
+     * the next call. */
     const Entity *service;
-    bool service_is_src;
+    const Flow *flow;
+    bool service_is_src; /* the service's end is the packet's source */
     /* The vantage's own. */
     VantageLeg *leg;
     bool contest[2];
@@ -44,14 +47,19 @@ typedef struct VantageStats {
     size_t connections;
 } VantageStats;
 
-/* Both are borrowed and outlive the vantage. At most `max_connections` are remembered (0:
- * VANTAGE_CONNECTIONS). */
-Vantage *vantage_new(const Inventory *inventory, size_t max_connections);
+/* Inventory and translations (which may be NULL) are borrowed and outlive the vantage. At most
+ * `max_connections` are remembered (0: VANTAGE_CONNECTIONS). `show_all`: nothing is left out, and
+ * nothing waits; only what conntrack says is looked up. */
+Vantage *vantage_new(const Inventory *inventory, const Translations *translations,
+                     size_t max_connections, bool show_all);
 Vantage *vantage_free(Vantage *vantage); /* gives back the buffers of what is in the line */
 
 /* A point came or went (point->alive tells): where both ends are alive the packets of the client's
  * end wait for the server's. */
 void vantage_point_changed(Vantage *vantage, const CapturePoint *point);
+
+/* A translation was added or has ended. */
+void vantage_translated(Vantage *vantage, const Translation *translation);
 
 /* Takes the packet's reference. */
 void vantage_push(Vantage *vantage, const VantagePacket *packet);

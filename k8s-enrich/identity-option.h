@@ -52,6 +52,7 @@ typedef enum IdentityType {
     IDENTITY_CAPTURE_DEVICE = 34, /* "eth0" in the network namespace of the capturing pod */
     IDENTITY_CAPTURE_POD = 35,    /* "namespace/name" of that pod */
     IDENTITY_L7 = 36,             /* name of the protocol inside, on plaintext interfaces */
+    IDENTITY_FLOW_ID = 37, /* u64: ties the legs of a connection whose addresses are rewritten */
     /* Attributes: once per entity and file, again when they change, and again every 60 s of packet
      * time while the entity is active. Scope src or dst, after that end's IDENTITY_ENTITY. */
     IDENTITY_UID = 64,

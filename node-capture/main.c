@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "node-capture/capabilities.h"
+#include "node-capture/connections/conntrack-socket.h"
 #include "node-capture/options.h"
 #include "node-capture/server/http.h"
 #include "node-capture/server/node.h"
@@ -191,6 +192,28 @@ static char *follow_sockets(const NodeOptions *options, Node *node)
     return message;
 }
 
+static void on_translation(const Remora__V1__Translation *translation, void *node)
+{
+    node_tell_fact(node, fact_translation(translation));
+}
+
+static void on_problem(const char *subject, const char *message, void *node)
+{
+    node_tell_problem(node, subject, message);
+}
+
+/* Where pods come from a file there need not be a host: then the addresses are rewritten in our own
+ * namespace. */
+static Conntrack *follow_connections(const NodeOptions *options, Node *node)
+{
+    static const ConntrackCallbacks callbacks = {on_translation, on_problem};
+    const char *netns = options->host_netns;
+    if (!netns && !options->inventory) {
+        netns = "/proc/1/ns/net";
+    }
+    return conntrack_new(conntrack_socket_new(netns), &callbacks, node);
+}
+
 static bool run(const NodeOptions *options, const NodeInfo *info, int signal_fd, GError **error)
 {
     Selector *allowed = allowed_selector(options, error);
@@ -210,10 +233,12 @@ static bool run(const NodeOptions *options, const NodeInfo *info, int signal_fd,
     if (source) {
         g_autofree char *problem = follow_sockets(options, node);
         node_start(node, source, targets);
+        Conntrack *connections = follow_connections(options, node);
         if (problem) {
             node_tell_problem(node, "processes of connections", problem);
         }
         ok = serve(options, info, node, targets, signal_fd, error);
+        conntrack_free(connections);
     } else if (targets) {
         targets->ops->free(targets);
         fail("the capture source cannot be opened", error);

@@ -82,6 +82,12 @@ static int take(const IdentityTlv *tlv, K8sIdentity *identity)
 
     if (direction >= 0)
         return take_end(tlv, &identity->end[direction]);
+    if (tlv->scope == IDENTITY_PACKET && tlv->type == IDENTITY_FLOW_ID) {
+        int r = identity_u64(tlv, &identity->flow_id);
+
+        identity->has_flow_id = r == 0;
+        return r;
+    }
     if (tlv->scope == IDENTITY_PACKET && tlv->type >= IDENTITY_CLUSTER && tlv->type <= IDENTITY_L7)
         return take_text(tlv, &identity->packet[tlv->type - IDENTITY_CLUSTER]);
     return 0;

@@ -17,6 +17,8 @@ typedef struct K8sEnd {
 } K8sEnd;
 
 typedef struct K8sIdentity {
+    bool has_flow_id;
+    uint64_t flow_id;
     K8sEnd end[K8S_DIRECTIONS];
     IdentityTlv
         packet[IDENTITY_L7 - IDENTITY_CLUSTER + 1]; /* by IdentityType, from IDENTITY_CLUSTER */

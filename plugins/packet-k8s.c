@@ -44,6 +44,7 @@ static int proto_k8s;
 static int hf_end[K8S_DIRECTIONS + 1][END_FIELDS];
 static int
     hf_packet[IDENTITY_L7 - IDENTITY_CLUSTER + 1]; /* by IdentityType, from IDENTITY_CLUSTER */
+static int hf_flow_id;
 static int ett_k8s = -1;
 static int ett_end[K8S_DIRECTIONS] = {-1, -1};
 static expert_field ei_malformed;
@@ -264,6 +265,9 @@ static proto_item *add_identity(proto_tree *tree, tvbuff_t *tvb, packet_info *pi
             to.tree = proto_item_add_subtree(add_string(&to, END_NAME, names[i]), ett_end[i]);
         add_end(&to, &identity->end[i]);
     }
+    if (identity->has_flow_id)
+        proto_item_set_generated(
+            proto_tree_add_uint64(k8s_tree, hf_flow_id, tvb, 0, 0, identity->flow_id));
     for (unsigned i = 0; i < G_N_ELEMENTS(identity->packet); i++) {
         const IdentityTlv *tlv = &identity->packet[i];
 
@@ -372,6 +376,7 @@ static hf_register_info hf[] = {
     PACKET_HF(IDENTITY_CAPTURE_NODE, "Capture node", "k8s.capture.node.name", "Node that saw the packet"),
     PACKET_HF(IDENTITY_CAPTURE_DEVICE, "Capture device", "k8s.capture.device", "Network device in the capturing pod"),
     PACKET_HF(IDENTITY_CAPTURE_POD, "Capture pod", "k8s.capture.pod.name", "Pod that saw the packet, as namespace/name"),
+    {&hf_flow_id, {"Flow", "k8s.flow.id", FT_UINT64, BASE_HEX, NULL, 0, "The connection, on each of its legs where its addresses are rewritten on the way", HFILL}},
     PACKET_HF(IDENTITY_L7, "Protocol inside", "k8s.l7", "Protocol that a plaintext interface carries"),
 };
 

@@ -134,7 +134,7 @@ static VantagePacket parse(const Bench *bench, const MergePacket *merged)
 static uint64_t run(Bench *bench, uint64_t wanted, bool with_vantage, double *ret_ns)
 {
     Merge *merge = merge_new(bench->streams, G_MAXINT64, UINT64_MAX);
-    Vantage *vantage = vantage_new(bench->inventory, 0);
+    Vantage *vantage = vantage_new(bench->inventory, NULL, 0, false);
     Annotator *annotator = annotator_new(bench->inventory, "", false);
     Namer *namer = namer_new(annotator, write_packet, bench);
     for (unsigned i = 0; i < bench->streams; i++) {

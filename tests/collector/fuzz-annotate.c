@@ -19,7 +19,8 @@ static void name(Annotator *annotator, const VantagePacket *packet)
 {
     static uint8_t memory[1024 * 1024];
     AnnotateRequest request = {packet->point,          &packet->info,   packet->direction,
-                               packet->packet.time_ns, packet->service, packet->service_is_src};
+                               packet->packet.time_ns, packet->service, packet->flow,
+                               packet->service_is_src};
     Annotation names;
     annotate(annotator, &request, &names);
     PcapngBuilder builder;
@@ -66,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     };
     points[0].link_type = points[1].link_type = (uint16_t)(data[0] | data[1] << 8);
     Merge *merge = merge_new(1, 1, 1 << 20);
-    Vantage *vantage = vantage_new(inventory, 4);
+    Vantage *vantage = vantage_new(inventory, NULL, 4, false);
     PacketFragments *fragments = g_new0(PacketFragments, 1);
     vantage_point_changed(vantage, &points[0]);
     vantage_point_changed(vantage, &points[1]);

@@ -36,6 +36,8 @@ static void append_tlv(GString *out, const IdentityTlv *tlv)
     g_string_append_printf(out, "%u/%u=", tlv->type, tlv->scope);
     if (tlv->type == IDENTITY_ENTITY && identity_u64(tlv, &u64) == 0)
         g_string_append(out, "entity");
+    else if (tlv->type == IDENTITY_FLOW_ID && identity_u64(tlv, &u64) == 0)
+        g_string_append_printf(out, "%" G_GUINT64_FORMAT, u64);
     else if (tlv->type == IDENTITY_PEER_TYPE && identity_u8(tlv, &u8) == 0)
         g_string_append_printf(out, "%u", u8);
     else if (tlv->type == IDENTITY_PROCESS_PID && identity_u32(tlv, &u32) == 0)
@@ -312,6 +314,69 @@ static void test_huge_attributes(void)
     inventory_free(inventory);
 }
 
+static FlowEnd flow_end(const char *address, uint16_t port)
+{
+    FlowEnd ret = {.port = port};
+    g_assert_true(ip_address_from_text(&ret.address, address));
+    return ret;
+}
+
+/* Each leg names the ends that the connection really has. */
+static void test_flow(void)
+{
+    Inventory *inventory = cluster();
+    Annotator *annotator = annotator_new(inventory, NULL, false);
+    const Flow flow = {.id = 77,
+                       .client = flow_end("10.1.0.1", 40000),
+                       .service = flow_end("10.96.0.1", 80),
+                       .masked_client = flow_end("10.0.0.9", 50000),
+                       .server = flow_end("10.2.0.1", 8080),
+                       .protocol = 6};
+    Peer called;
+    inventory_lookup(inventory, &flow.service.address, 6, 80, T0, &called);
+    g_assert_nonnull(called.service);
+    const FixturePacket legs[] = {
+        {.src = "10.1.0.1", .dst = "10.96.0.1", .protocol = 6, .src_port = 40000, .dst_port = 80},
+        {.src = "10.0.0.9", .dst = "10.2.0.1", .protocol = 6, .src_port = 50000, .dst_port = 8080},
+        {.src = "10.96.0.1", .dst = "10.1.0.1", .protocol = 6, .src_port = 80, .dst_port = 40000},
+        {.src = "10.2.0.1", .dst = "10.0.0.9", .protocol = 6, .src_port = 8080, .dst_port = 50000},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(legs); i++) {
+        PacketInfo info = parse(&legs[i]);
+        AnnotateRequest request = {.info = &info,
+                                   .time_ns = T0,
+                                   .service = called.service,
+                                   .flow = &flow,
+                                   .service_is_src = i >= 2};
+        IdentityScope server = i < 2 ? IDENTITY_DST : IDENTITY_SRC;
+        IdentityScope client = i < 2 ? IDENTITY_SRC : IDENTITY_DST;
+        Named named = name(annotator, &request);
+        assert_has(named, IDENTITY_POD, server, "server");
+        assert_has(named, IDENTITY_SERVICE, server, "catalog");
+        assert_has(named, IDENTITY_POD, client, "client");
+        assert_has(named, IDENTITY_FLOW_ID, IDENTITY_PACKET, "77");
+        named_clear(&named);
+        request.flow = NULL; /* nothing of it is remembered */
+        request.service = NULL;
+        named = name(annotator, &request);
+        assert_not(named, IDENTITY_FLOW_ID, IDENTITY_PACKET, "77");
+        named_clear(&named);
+    }
+    /* The server is not known: what was called is named. */
+    Flow to_nobody = flow;
+    to_nobody.server = flow_end("169.254.7.7", 8080);
+    to_nobody.id = 78;
+    PacketInfo info = parse(&legs[0]);
+    AnnotateRequest request = {
+        .info = &info, .time_ns = T0, .service = called.service, .flow = &to_nobody};
+    Named named = name(annotator, &request);
+    assert_has(named, IDENTITY_PEER_TYPE, IDENTITY_DST, "2");
+    assert_has(named, IDENTITY_SERVICE, IDENTITY_DST, "catalog");
+    named_clear(&named);
+    annotator_free(annotator);
+    inventory_free(inventory);
+}
+
 /* Pods that came and went are forgotten; of one that is seen again everything is told again. */
 static void test_forget(void)
 {
@@ -445,6 +510,7 @@ int main(int argc, char **argv)
     g_test_add_func("/annotate/forget", test_forget);
     g_test_add_func("/annotate/owners", test_owners);
     g_test_add_func("/annotate/owners-on-loopback", test_owners_on_loopback);
+    g_test_add_func("/annotate/flow", test_flow);
     g_test_add_func("/annotate/huge-attributes", test_huge_attributes);
     return g_test_run();
 }

@@ -132,6 +132,24 @@ static void test_entity_quota(Run *run, gconstpointer data)
     content_clear(&content);
 }
 
+/* Connections that cannot be are left out with a note; the node goes on. */
+static void test_bad_translation(Run *run, gconstpointer data)
+{
+    run_use_one(run);
+    run_begin(run, 0, "boot-1");
+    run_start(run);
+    Remora__V1__Translation translation = REMORA__V1__TRANSLATION__INIT;
+    Remora__V1__StreamResponse response = REMORA__V1__STREAM_RESPONSE__INIT;
+    response.body_case = REMORA__V1__STREAM_RESPONSE__BODY_TRANSLATION;
+    response.translation = &translation;
+    fake_node_say(run->nodes[0], &response);
+    run_wait_for_note(run, "node-a told of a connection that cannot be");
+    run_send_packets(run, 0, 1, T0, 0, 5);
+    fake_node_heartbeat(run->nodes[0], T0 + SECOND);
+    run_wait_for_packets(run, 5);
+    run_stop(run);
+}
+
 /* Ever new capture points, over ever new connections. */
 static void test_point_quota(Run *run, gconstpointer data)
 {
@@ -170,5 +188,6 @@ int main(int argc, char **argv)
     ADD("memory-limit", NULL, test_memory_limit);
     ADD("entity-quota", NULL, test_entity_quota);
     ADD("point-quota", NULL, test_point_quota);
+    ADD("bad-translation", NULL, test_bad_translation);
     return g_test_run();
 }
