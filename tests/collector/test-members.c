@@ -478,7 +478,7 @@ static void test_silent_name(World *world, gconstpointer data)
 /* Without --insecure a name may stand for this machine only. */
 static void test_plain(World *world, gconstpointer data)
 {
-    static const CollectorSink sink = {run_on_write, run_on_note};
+    static const CollectorSink sink = {.write = run_on_write, .note = run_on_note};
     Run *run = &world->run;
     GError *error = NULL;
     run->config.insecure = false;
