@@ -13,7 +13,8 @@ typedef struct CapturePoint {
     const char *device;
     const char *target_uid; /* of the pod */
     uint16_t link_type;
-    bool loopback;   /* both ends of its packets are the pod itself */
-    bool alive;      /* its node's stream is up */
-    uint32_t output; /* interface in the file */
+    bool loopback;    /* both ends of its packets are the pod itself */
+    bool alive;       /* a stream of its node is up ... */
+    unsigned streams; /* ... so many: while a node's process is replaced there may be two */
+    uint32_t output;  /* interface in the file */
 } CapturePoint;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The collector's insides, shared by collector.c (life, loop, pipeline) and messages.c (what nodes
- * say). */
+/* The collector's insides, shared by collector.c (life, loop, pipeline), members.c (which nodes
+ * there are) and messages.c (what they say). */
 #pragma once
 
 #include "collector/annotate.h"
@@ -24,8 +24,15 @@ struct Collector {
     uint64_t max_wait_ns, memory_limit, connect_timeout_ns;
     bool comments;
 
+    bool insecure;
+    uint64_t node_entities, node_entity_bytes, node_points;
+
     RpcClient *client;
-    GPtrArray *nodes;    /* of NodeStream */
+    GBytes *request;  /* what each node is asked for */
+    GPtrArray *names; /* of FollowedName */
+    GPtrArray *nodes; /* of NodeStream */
+    GQueue *quotas;   /* of nodes that left: what is kept of them is charged to who comes next */
+    KnownNodes *known;
     GAsyncQueue *events; /* of NodeEvent */
     Inventory *inventory;
     Translations *translations;
@@ -61,5 +68,23 @@ void collector_message(Collector *collector, NodeStream *node, MergeBuffer *buff
  * used is left out with a note. */
 void collector_fact(Collector *collector, NodeStream *node, const StreamMessage *message,
                     uint64_t now_ns);
+/* Says in the file which nodes are away at the end. */
+void collector_tell_of_absent(Collector *collector);
 /* The stream is closed: its promises, capture points and decisions are void. */
 void collector_node_gone(Collector *collector, NodeStream *node, uint64_t now_ns);
+
+/* ---- members.c */
+
+bool collector_members_new(Collector *collector, const CollectorConfig *config, GError **error);
+void collector_members_free(Collector *collector);
+void collector_members_begin(Collector *collector, uint64_t now_ns); /* the run's merge is there */
+/* Follows the names, opens streams that are due, asks for messages, lets go who has left. */
+void collector_members_tend(Collector *collector, uint64_t now_ns);
+/* The node has said who it is. False if another stream brings it already; this one is then ended.
+ */
+bool collector_member_hello(Collector *collector, NodeStream *node, uint64_t now_ns);
+/* Its stream has ended and was brought to rest. False if nobody need know. */
+bool collector_member_closed(Collector *collector, NodeStream *node, bool was_live,
+                             uint64_t now_ns);
+/* Whether no node was reached in time, or none is left that would come back. */
+bool collector_members_hopeless(const Collector *collector, uint64_t waited_ns, GError **error);

@@ -26,29 +26,6 @@ GQuark collector_error_quark(void)
 
 /* ---- Life ------------------------------------------------------------------------------------*/
 
-static GBytes *encode_request(const CollectorConfig *config)
-{
-    char *none = NULL;
-    char **namespaces = config->namespaces ? config->namespaces : &none;
-    char **pods = config->pods ? config->pods : &none;
-    Remora__V1__TargetSelector targets = REMORA__V1__TARGET_SELECTOR__INIT;
-    targets.namespaces = namespaces;
-    targets.n_namespaces = g_strv_length(namespaces);
-    targets.pods = pods;
-    targets.n_pods = g_strv_length(pods);
-    targets.label_selector = config->label_selector ? config->label_selector : (char *)"";
-    Remora__V1__StreamRequest request = REMORA__V1__STREAM_REQUEST__INIT;
-    request.protocol_version = REMORA_PROTOCOL_VERSION;
-    request.targets = &targets;
-    request.snap_length = config->snap_length;
-    request.filter = config->filter ? config->filter : (char *)"";
-    request.client = (char *)(config->client ? config->client : "");
-    size_t length = remora__v1__stream_request__get_packed_size(&request);
-    uint8_t *bytes = g_malloc(length + 1);
-    remora__v1__stream_request__pack(&request, bytes);
-    return g_bytes_new_take(bytes, length);
-}
-
 static void point_free(gpointer data)
 {
     CapturePoint *point = data;
@@ -62,24 +39,6 @@ static void point_free(gpointer data)
 static void add_known_entity(const Entity *entity, void *userdata)
 {
     inventory_add(userdata, entity);
-}
-
-static bool add_nodes(Collector *collector, const CollectorConfig *config, GError **error)
-{
-    g_autoptr(GBytes) request = encode_request(config);
-    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
-    for (char **endpoint = config->endpoints; *endpoint; endpoint++) {
-        if (!g_hash_table_add(seen, *endpoint)) /* twice the same would be every packet twice */
-            continue;
-        NodeStream *node = node_stream_new(collector->client, *endpoint, config->insecure, request,
-                                           collector->nodes->len, collector->events, error);
-        if (!node)
-            return false;
-        node->quota =
-            node_quota_new(config->node_entities, config->node_entity_bytes, config->node_points);
-        g_ptr_array_add(collector->nodes, node);
-    }
-    return true;
 }
 
 Collector *collector_new(const CollectorConfig *config, const CollectorSink *sink, void *userdata,
@@ -103,7 +62,6 @@ Collector *collector_new(const CollectorConfig *config, const CollectorSink *sin
     g_mutex_init(&collector->lock);
     collector->client = rpc_client_new();
     collector->events = g_async_queue_new();
-    collector->nodes = g_ptr_array_new();
     collector->points = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, point_free);
     collector->fragments = g_new0(PacketFragments, 1);
     collector->inventory = inventory_new();
@@ -111,7 +69,7 @@ Collector *collector_new(const CollectorConfig *config, const CollectorSink *sin
     collector->owners = socket_table_new(0);
     if (config->inventory)
         inventory_foreach(config->inventory, 0, add_known_entity, collector->inventory);
-    if (!add_nodes(collector, config, error))
+    if (!collector_members_new(collector, config, error))
         return collector_free(collector);
     return collector;
 }
@@ -121,9 +79,7 @@ Collector *collector_free(Collector *collector)
     if (!collector)
         return NULL;
     translations_free(collector->translations); /* gives back what the nodes were charged */
-    for (guint i = 0; i < collector->nodes->len; i++)
-        node_stream_free(collector->nodes->pdata[i]);
-    g_ptr_array_unref(collector->nodes);
+    collector_members_free(collector);
     rpc_client_free(collector->client);
     g_async_queue_unref(collector->events);
     g_hash_table_unref(collector->points);
@@ -156,10 +112,10 @@ static void publish_stats(Collector *c)
     c->counting.other_vantage = vantage.other_vantage;
     c->counting.packets_written = output_packets(c->output);
     c->counting.bytes_written = output_bytes(c->output);
-    c->counting.nodes = c->nodes->len;
-    c->counting.nodes_connected = 0;
+    c->counting.nodes = c->counting.nodes_connected = 0;
     for (guint i = 0; i < c->nodes->len; i++) {
         const NodeStream *node = c->nodes->pdata[i];
+        c->counting.nodes += !node->is_superseded;
         c->counting.nodes_connected += node->state == NODE_STREAM_LIVE;
     }
     g_mutex_lock(&c->lock);
@@ -272,6 +228,7 @@ static void pump_all(Collector *c)
     }
     write_decided(c, UINT64_MAX);
     namer_flush(c->namer);
+    collector_tell_of_absent(c);
     notes_flush(c->notes, clock_monotonic_ns(), true);
     early_losses_finish(c->early_losses, c->output);
     output_statistics(c->output, c->newest_time_ns ? c->newest_time_ns : clock_unix_ns());
@@ -288,7 +245,8 @@ static void on_closed(Collector *c, const NodeEvent *event, uint64_t now_ns)
     if (!stopping)
         collector_node_gone(c, node, now_ns);
     node_stream_closed(node, event->status, event->text, g_random_double(), now_ns);
-    if (stopping || (!was_live && !c->was_connected && node->state != NODE_STREAM_OVER))
+    if (stopping || !collector_member_closed(c, node, was_live, now_ns) ||
+        (!was_live && !c->was_connected && node->state != NODE_STREAM_OVER))
         return; /* if none answers at all, that is the error of the run */
     const char *advice = was_live ? "" : node_stream_advice(event->status);
     notes_say(c->notes, now_ns, COLLECTOR_WARNING, "%s %s: %s.%s%s%s",
@@ -315,21 +273,6 @@ static void handle_events(Collector *c)
     }
 }
 
-static void tend_nodes(Collector *c, uint64_t now_ns)
-{
-    const uint64_t waits_ns = now_ns - c->blocked_ns;
-    for (guint i = 0; i < c->nodes->len; i++) {
-        NodeStream *node = c->nodes->pdata[i];
-        bool is_first = node->attempts == 0 && node->state == NODE_STREAM_WAITING;
-        /* At the start the packets of one node wait for the names that the others will tell. */
-        if (node_stream_open_if_due(node, now_ns, waits_ns) && is_first)
-            merge_open(c->merge, node->index, waits_ns);
-        node_stream_check_silence(node, waits_ns);
-        if (node->wants_read && !node->cancelled && merge_wants(c->merge, node->index))
-            node_stream_read(node, waits_ns);
-    }
-}
-
 /* Names of what was gone long before the newest packet. */
 static void forget_old_names(Collector *c, uint64_t now_ns)
 {
@@ -348,32 +291,6 @@ static void forget_old_names(Collector *c, uint64_t now_ns)
         node->told_of_quota = false;
         node->told_of_facts = false;
     }
-}
-
-/* Whether there is no point in going on, with the error set. */
-static bool is_hopeless(const Collector *c, uint64_t waited_ns, GError **error)
-{
-    bool all_over = true, any_refused = false;
-    for (guint i = 0; i < c->nodes->len; i++) {
-        const NodeStream *node = c->nodes->pdata[i];
-        all_over &= node->state == NODE_STREAM_OVER;
-        any_refused |= node->state == NODE_STREAM_OVER;
-    }
-    if (!all_over && (c->was_connected || waited_ns < c->connect_timeout_ns))
-        return false;
-    g_autoptr(GString) text = g_string_new(NULL);
-    for (guint i = 0; i < c->nodes->len; i++) {
-        const NodeStream *node = c->nodes->pdata[i];
-        if (any_refused && node->state != NODE_STREAM_OVER)
-            continue;
-        g_string_append_printf(text, "%s%s: %s.", text->len ? "\n" : "", node->endpoint,
-                               node->problem ? node->problem : "no answer");
-        const char *advice = node_stream_advice(node->status);
-        if (*advice)
-            g_string_append_printf(text, " %s", advice);
-    }
-    g_set_error_literal(error, COLLECTOR_ERROR, COLLECTOR_ERROR_CONNECT, text->str);
-    return true;
 }
 
 /* Ends all streams and waits until the last callback has been. */
@@ -403,13 +320,15 @@ static void run_begin(Collector *c)
                                                .write_pieces = sink_write_pieces};
     c->output = output_new(c->sink.write_pieces ? &timed_pieces : &timed, c);
     c->early_losses = early_losses_new();
-    c->merge = merge_new(c->nodes->len, c->max_wait_ns, c->memory_limit);
+    c->merge = merge_new(0, c->max_wait_ns, c->memory_limit);
     c->vantage =
         vantage_new(c->inventory, c->translations, 0, c->vantage_mode == COLLECTOR_VANTAGE_ALL);
     c->annotator = annotator_new(c->inventory, c->cluster, c->comments);
     annotator_set_owners(c->annotator, c->owners);
     c->namer = namer_new(c->annotator, write_packet, c);
     c->notes = notes_new(&c->sink, c->userdata);
+    c->known = known_nodes_new();
+    collector_members_begin(c, clock_monotonic_ns());
 }
 
 static void run_end(Collector *c)
@@ -421,6 +340,7 @@ static void run_end(Collector *c)
     c->merge = merge_free(c->merge);
     c->annotator = annotator_free(c->annotator);
     c->notes = notes_free(c->notes);
+    c->known = known_nodes_free(c->known);
     c->early_losses = early_losses_free(c->early_losses);
 }
 
@@ -432,14 +352,14 @@ bool collector_run(Collector *collector, GError **error)
     const uint64_t start_ns = clock_monotonic_ns();
     c->forgotten_at_ns = start_ns;
     while (!c->write_error && !hopeless && !g_atomic_int_get(&c->stop)) {
-        tend_nodes(c, clock_monotonic_ns());
+        collector_members_tend(c, clock_monotonic_ns());
         handle_events(c);
         uint64_t now_ns = clock_monotonic_ns();
         pump(c, now_ns);
         notes_flush(c->notes, now_ns, false);
         forget_old_names(c, now_ns);
         publish_stats(c);
-        hopeless = is_hopeless(c, now_ns - start_ns, error);
+        hopeless = collector_members_hopeless(c, now_ns - start_ns, error);
     }
     close_streams(c);
     /* What was there before this run is not given up for a file without a packet. */

@@ -13,6 +13,8 @@
 
 #include "k8s-enrich/inventory.h"
 
+#define COLLECTOR_DEFAULT_PORT 7470u /* of dns:///NAME, where none is given */
+
 #define COLLECTOR_ERROR (collector_error_quark())
 GQuark collector_error_quark(void);
 enum {
@@ -26,7 +28,9 @@ enum {
 typedef enum CollectorVantage { COLLECTOR_VANTAGE_ONE, COLLECTOR_VANTAGE_ALL } CollectorVantage;
 
 typedef struct CollectorConfig {
-    char **endpoints;  /* NULL-terminated; see common/rpc/rpc.h for the forms */
+    /* NULL-terminated; see common/rpc/rpc.h for the forms. dns:///NAME[:PORT] stands for all
+     * addresses that the name has and will have: nodes that join and leave are followed. */
+    char **endpoints;
     bool insecure;     /* allow plain gRPC to addresses that are not local */
     char **namespaces; /* may be NULL; as TargetSelector */
     char **pods;
@@ -47,6 +51,8 @@ typedef struct CollectorConfig {
                                     it gives up */
     const Inventory
         *inventory; /* further knowledge (a file), or NULL; not changed, outlives the collector */
+    uint64_t resolve_interval_ns; /* names are asked for again after once to twice this; 0: 5 s */
+    const struct Resolver *resolver; /* of collector/resolve.h, for tests; NULL: the system's */
 } CollectorConfig;
 
 typedef enum CollectorNoteLevel { COLLECTOR_INFO, COLLECTOR_WARNING } CollectorNoteLevel;
@@ -73,8 +79,8 @@ typedef struct CollectorStats {
     uint64_t late;          /* came after their watermark; written out of order */
     uint64_t lost_ring, lost_queue, lost_collector, lost_invalid; /* told lost, by stage */
     uint64_t gaps;                                                /* times a node was away */
-    uint64_t unnamed; /* packets with an end of which nothing is known */
-    unsigned nodes, nodes_connected;
+    uint64_t unnamed;                /* packets with an end of which nothing is known */
+    unsigned nodes, nodes_connected; /* now; one that has several addresses is one */
 } CollectorStats;
 
 typedef struct Collector Collector;
@@ -89,6 +95,12 @@ bool collector_run(Collector *collector, GError **error);
 void collector_stop(Collector *collector); /* from any thread and from signal handlers */
 void collector_stats(const Collector *collector, CollectorStats *ret); /* from any thread */
 Collector *collector_free(Collector *collector);
+
+/* The nodes that an endpoint stands for, as endpoints: for dns:///NAME[:PORT] one for each address
+ * that it has now, else itself. NULL-terminated, g_strfreev() frees; NULL: the name could not be
+ * resolved. */
+char **collector_endpoint_nodes(const char *endpoint, bool insecure, uint64_t timeout_ns,
+                                GError **error);
 
 /* Asks one endpoint; for lists in the dialog. The caller frees with the protobuf-c function for the
  * type. */

@@ -19,6 +19,8 @@ typedef struct Run {
 } Run;
 
 typedef struct MergeStream {
+    bool used;     /* merge_add() gave it out, and merge_remove() has not taken it back */
+    uint32_t held; /* buffers */
     bool live, stalled;
     uint64_t watermark_ns;
     uint64_t risen_ns; /* when the watermark rose last */
@@ -30,7 +32,8 @@ struct Merge {
     size_t n_runs, capacity;
     uint64_t order;
     MergeStream *streams;
-    uint32_t n_streams;
+    uint32_t n_streams; /* with those that may be given out again */
+    uint32_t n_used;
     uint64_t max_wait_ns;
     uint64_t memory_limit;
     uint64_t now_ns;
@@ -66,6 +69,7 @@ MergeBuffer *merge_buffer_unref(MergeBuffer *buffer)
     if (buffer->merge) {
         buffer->merge->held_bytes -= buffer->length;
         buffer->merge->streams[buffer->stream].held_bytes -= buffer->length;
+        buffer->merge->streams[buffer->stream].held--;
     }
     if (buffer->release)
         buffer->release(buffer->context);
@@ -76,12 +80,32 @@ MergeBuffer *merge_buffer_unref(MergeBuffer *buffer)
 Merge *merge_new(uint32_t n_streams, uint64_t max_wait_ns, uint64_t memory_limit)
 {
     Merge *merge = g_new0(Merge, 1);
-    merge->streams = g_new0(MergeStream, n_streams);
-    merge->n_streams = n_streams;
     merge->max_wait_ns = max_wait_ns;
     merge->memory_limit = memory_limit;
     merge->frontier_ns = UINT64_MAX;
+    while (merge->n_used < n_streams)
+        merge_add(merge);
     return merge;
+}
+
+uint32_t merge_add(Merge *merge)
+{
+    uint32_t stream = 0;
+    while (stream < merge->n_streams &&
+           (merge->streams[stream].used || merge->streams[stream].held))
+        stream++;
+    if (stream == merge->n_streams)
+        merge->streams = g_renew(MergeStream, merge->streams, ++merge->n_streams);
+    merge->streams[stream] = (MergeStream){.used = true};
+    merge->n_used++;
+    return stream;
+}
+
+void merge_remove(Merge *merge, uint32_t stream)
+{
+    merge_close(merge, stream);
+    merge->streams[stream].used = false;
+    merge->n_used--;
 }
 
 Merge *merge_free(Merge *merge)
@@ -205,6 +229,7 @@ uint32_t merge_push(Merge *merge, uint32_t stream, MergeBuffer *buffer, size_t o
     buffer->arrived_ns = now_ns;
     merge->held_bytes += buffer->length;
     merge->streams[stream].held_bytes += buffer->length;
+    merge->streams[stream].held++;
 
     *ret_error = 0;
     Run run = {.buffer = buffer, .offset = (uint32_t)offset, .end = (uint32_t)offset};
@@ -309,7 +334,7 @@ bool merge_stalled(const Merge *merge, uint32_t stream)
 bool merge_wants(const Merge *merge, uint32_t stream)
 {
     const MergeStream *s = &merge->streams[stream];
-    return s->held_bytes <= merge->memory_limit / merge->n_streams || s->stalled ||
+    return s->held_bytes <= merge->memory_limit / merge->n_used || s->stalled ||
            s->watermark_ns <= merge->frontier_ns;
 }
 

@@ -7,6 +7,9 @@
  * `max_wait_ns`, whatever the clocks of the nodes say. What comes after its time was over is
  * delivered at once, marked late. Equal times keep the order in which they came.
  *
+ * Streams come and go. The number of one that is gone is given out again only when the last of its
+ * buffers has been given back, so a packet never seems to be of another stream.
+ *
  * Packets stay in the buffers they came in (one per message). No I/O, no clock, no allocation per
  * packet; `now_ns` is any clock that never jumps back. One thread. */
 #pragma once
@@ -45,9 +48,15 @@ typedef struct MergePacket {
     bool forced; /* went out because its time to wait was over, not because its turn had come */
 } MergePacket;
 
-/* `memory_limit` bytes in all, shared evenly by the streams. */
+/* With the streams 0 to n_streams - 1; may be none. `memory_limit` bytes in all, shared evenly by
+ * the streams there are. */
 Merge *merge_new(uint32_t n_streams, uint64_t max_wait_ns, uint64_t memory_limit);
 Merge *merge_free(Merge *merge); /* all buffers must have been given back */
+
+/* One more stream, closed as yet; returns its number. */
+uint32_t merge_add(Merge *merge);
+/* Closes it for good; what it has brought still goes out in its turn. */
+void merge_remove(Merge *merge, uint32_t stream);
 
 /* From here on the stream holds the others back, with a watermark of 0. */
 void merge_open(Merge *merge, uint32_t stream, uint64_t now_ns);

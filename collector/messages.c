@@ -42,39 +42,79 @@ static const char *format_time(uint64_t unix_ns, char out[32])
 
 /* Says on the next packet of each of the node's interfaces what is missing before it. If it has
  * none yet, on its first one. */
-static void mark_loss(const Message *m, const char *node, OutputLossStage stage, uint64_t packets,
-                      uint64_t from_ns, const char *text)
+static void mark_loss(Collector *c, const char *cluster, const char *node, OutputLossStage stage,
+                      uint64_t packets, uint64_t from_ns, const char *text)
 {
     GHashTableIter iter;
     gpointer value;
     g_autoptr(GHashTable) marked = g_hash_table_new(NULL, NULL);
-    g_hash_table_iter_init(&iter, m->collector->points);
+    g_hash_table_iter_init(&iter, c->points);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         const CapturePoint *point = value;
         if (strcmp(point->node, node) != 0 ||
             !g_hash_table_add(marked, GUINT_TO_POINTER(point->output)))
             continue;
-        output_loss(m->collector->output, point->output, stage, packets, from_ns, text);
+        output_loss(c->output, point->output, stage, packets, from_ns, text);
         packets = 0; /* counted once */
     }
     if (!g_hash_table_size(marked))
-        early_losses_add(m->collector->early_losses, m->node->cluster, node, stage, packets,
-                         from_ns, text);
+        early_losses_add(c->early_losses, cluster, node, stage, packets, from_ns, text);
 }
 
-static void mark_gap(const Message *m, bool restarted)
+static void mark_gap(const Message *m, KnownNode *known, bool restarted)
 {
-    NodeStream *node = m->node;
-    uint64_t away_ns = clock_unix_ns() - node->gone_unix_ns;
+    Collector *c = m->collector;
+    uint64_t away_ns = clock_unix_ns() - known->gone_unix_ns;
     char since[32];
     g_autofree char *text = g_strdup_printf(
         "Remora: %s was away from %s UTC on for %.1f s%s; packets of that time are missing",
-        node_stream_name(node), format_time(node->gone_unix_ns, since), (double)away_ns / 1e9,
+        node_stream_name(m->node), format_time(known->gone_unix_ns, since), (double)away_ns / 1e9,
         restarted ? " (restarted)" : "");
-    mark_loss(m, node_stream_name(node), OUTPUT_LOST_ELSEWHERE, 0, node->watermark_ns, text);
-    notes_say(m->collector->notes, m->now_ns, COLLECTOR_INFO, "%s is back after %.1f s%s",
-              node_stream_name(node), (double)away_ns / 1e9, restarted ? ", restarted" : "");
-    node->gone_unix_ns = 0;
+    mark_loss(c, known->cluster, node_stream_name(m->node), OUTPUT_LOST_ELSEWHERE, 0,
+              known->watermark_ns, text);
+    notes_say(c->notes, m->now_ns, COLLECTOR_INFO, "%s is back after %.1f s%s",
+              node_stream_name(m->node), (double)away_ns / 1e9, restarted ? ", restarted" : "");
+    known->gone_unix_ns = 0;
+}
+
+static void mark_absent(KnownNode *known, void *userdata)
+{
+    if (!known->gone_unix_ns)
+        return;
+    char since[32];
+    g_autofree char *text = g_strdup_printf(
+        "Remora: %s was away from %s UTC on until the end; packets of that time are missing",
+        known->name, format_time(known->gone_unix_ns, since));
+    mark_loss(userdata, known->cluster, known->name, OUTPUT_LOST_ELSEWHERE, 0, known->watermark_ns,
+              text);
+}
+
+void collector_tell_of_absent(Collector *collector)
+{
+    known_nodes_foreach(collector->known, mark_absent, collector);
+}
+
+/* The node is here from now on; says so where it was not. */
+static void welcome(const Message *m)
+{
+    Collector *c = m->collector;
+    NodeStream *node = m->node;
+    KnownNode *known = known_nodes_get(c->known, node->cluster, node_stream_name(node));
+    bool restarted = known->boot_id && strcmp(known->boot_id, node->boot_id) != 0;
+    if (known->gone_unix_ns)
+        mark_gap(m, known, restarted);
+    else if (known->live && node->origin)
+        notes_say(c->notes, m->now_ns, COLLECTOR_INFO, "%s is at %s now%s", node_stream_name(node),
+                  node->endpoint, restarted ? ", restarted" : "");
+    else if (node->joined_later)
+        notes_say(c->notes, m->now_ns, COLLECTOR_INFO, "%s has joined, at %s",
+                  node_stream_name(node), node->endpoint);
+    else
+        notes_say(c->notes, m->now_ns, COLLECTOR_INFO, "Connected to %s", node_stream_name(node));
+    g_free(known->boot_id);
+    known->boot_id = g_strdup(node->boot_id);
+    known->live++;
+    node->known = known;
 }
 
 static void check_clock(const Message *m, const Remora__V1__Hello *hello)
@@ -103,7 +143,6 @@ static void on_hello(const Message *m, const Remora__V1__Hello *hello)
         break_off(m, "its name is too long");
         return;
     }
-    bool restarted = node->boot_id && strcmp(node->boot_id, hello->boot_id) != 0;
     g_free(node->name);
     g_free(node->cluster);
     g_free(node->boot_id);
@@ -111,13 +150,12 @@ static void on_hello(const Message *m, const Remora__V1__Hello *hello)
     node->cluster = g_strdup(c->cluster ? c->cluster : hello->cluster);
     node->boot_id = g_strdup(hello->boot_id);
     node->heartbeat_ns = (uint64_t)MIN(hello->heartbeat_interval_ms, 60000u) * 1000000u;
+    if (!collector_member_hello(c, node, m->now_ns))
+        return;
     node->state = NODE_STREAM_LIVE;
     node->live_ns = m->now_ns;
     c->was_connected = true;
-    if (node->gone_unix_ns)
-        mark_gap(m, restarted);
-    else
-        notes_say(c->notes, m->now_ns, COLLECTOR_INFO, "Connected to %s", node_stream_name(node));
+    welcome(m);
     node->watermark_ns = 0;
     merge_open(c->merge, node->index, m->now_ns - c->blocked_ns);
     check_clock(m, hello);
@@ -174,6 +212,7 @@ static void on_interface(const Message *m, const Remora__V1__Interface *interfac
                                      interface->hardware, interface->os);
     early_losses_take(c->early_losses, point->node, c->output, point->output);
     point->alive = true;
+    point->streams++;
     vantage_point_changed(c->vantage, point);
     g_hash_table_insert(map->points, GUINT_TO_POINTER(interface->id), point);
     map->last = NULL;
@@ -217,8 +256,8 @@ static void on_packets(const Message *m, MergeBuffer *buffer, const StreamPacket
         c->counting.lost_invalid += lost;
         notes_loss(c->notes, node_stream_name(m->node), REMORA__V1__LOSS_STAGE__LOSS_STAGE_INVALID,
                    lost, false);
-        mark_loss(m, node_stream_name(m->node), OUTPUT_LOST_ELSEWHERE, lost, told.first_unix_ns,
-                  "Remora: packets lost here were no valid packets");
+        mark_loss(c, m->node->cluster, node_stream_name(m->node), OUTPUT_LOST_ELSEWHERE, lost,
+                  told.first_unix_ns, "Remora: packets lost here were no valid packets");
         break_off(m, error == -ENOENT ? "it sent a packet of an interface that it never described"
                                       : "it sent what is no valid packet");
         return;
@@ -281,7 +320,7 @@ static void on_loss(const Message *m, const Remora__V1__Loss *loss)
     if (point)
         output_loss(c->output, point->output, stage, loss->packets, loss->from_unix_ns, text);
     else
-        mark_loss(m, node, stage, loss->packets, loss->from_unix_ns, text);
+        mark_loss(c, m->node->cluster, node, stage, loss->packets, loss->from_unix_ns, text);
 }
 
 static void on_identity(const Message *m, const Remora__V1__IdentityEvent *event)
@@ -389,13 +428,17 @@ void collector_node_gone(Collector *collector, NodeStream *node, uint64_t now_ns
         g_hash_table_iter_init(&iter, node->map->points);
         while (g_hash_table_iter_next(&iter, NULL, &value)) {
             CapturePoint *point = value;
-            point->alive = false;
+            point->alive = --point->streams > 0;
             vantage_point_changed(collector->vantage, point);
         }
     }
     if (node->state != NODE_STREAM_LIVE)
         return;
+    translations_end(collector->translations, node->quota, clock_unix_ns());
+    KnownNode *known = g_steal_pointer(&node->known);
+    if (--known->live)
+        return;
     collector->counting.gaps++;
-    node->gone_unix_ns = clock_unix_ns();
-    translations_end(collector->translations, node->quota, node->gone_unix_ns);
+    known->gone_unix_ns = clock_unix_ns();
+    known->watermark_ns = node->watermark_ns;
 }

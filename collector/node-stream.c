@@ -85,13 +85,12 @@ void node_event_free(NodeEvent *event)
 /* ---- Life ------------------------------------------------------------------------------------*/
 
 NodeStream *node_stream_new(RpcClient *client, const char *endpoint, bool insecure, GBytes *request,
-                            uint32_t index, GAsyncQueue *events, GError **error)
+                            GAsyncQueue *events, GError **error)
 {
     RpcChannel *channel = rpc_channel_new(client, endpoint, insecure, error);
     if (!channel)
         return NULL;
     NodeStream *node = g_new0(NodeStream, 1);
-    node->index = index;
     node->endpoint = g_strdup(endpoint);
     node->events = g_async_queue_ref(events);
     node->channel = channel;

@@ -9,6 +9,8 @@
 #include <stdint.h>
 
 #include "collector/capture-point.h"
+#include "collector/followed-name.h"
+#include "collector/known-nodes.h"
 #include "collector/merge.h"
 #include "collector/node-quota.h"
 #include "common/rpc/rpc.h"
@@ -45,6 +47,11 @@ CapturePoint *interface_map_get(InterfaceMap *map, uint32_t id); /* NULL: unknow
 typedef struct NodeStream {
     uint32_t index; /* its number in the merge */
     char *endpoint;
+    FollowedName *origin; /* the name that has or had this address; NULL: the endpoint was given */
+    bool joined_later;    /* the name got the address while others were captured already */
+    /* Another stream brings the same node, at another address or of its new process. This one's end
+     * is not told, and it is tried again only after long or when the other one ends. */
+    bool is_superseded;
     GAsyncQueue *events; /* of NodeEvent */
     RpcChannel *channel;
     RpcStream *stream;
@@ -66,7 +73,7 @@ typedef struct NodeStream {
     uint64_t sequence;
     uint64_t watermark_ns;
     uint64_t heartbeat_ns;
-    uint64_t gone_unix_ns; /* since when it is away; 0: it is not, or never was here */
+    KnownNode *known; /* while it is live */
     InterfaceMap *map;
     NodeQuota *quota;   /* of what is kept; set by the collector, over reconnects too */
     bool told_of_quota; /* that names are left out */
@@ -81,7 +88,7 @@ typedef struct NodeEvent {
 } NodeEvent;
 
 NodeStream *node_stream_new(RpcClient *client, const char *endpoint, bool insecure, GBytes *request,
-                            uint32_t index, GAsyncQueue *events, GError **error);
+                            GAsyncQueue *events, GError **error);
 NodeStream *node_stream_free(NodeStream *node); /* must not be open */
 void node_event_free(NodeEvent *event);
 

@@ -1,10 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Single questions to one endpoint. */
+/* Single questions: which nodes there are, and to one of them. */
 #include "collector/collector.h"
 
+#include "collector/followed-name.h"
 #include "collector/node-stream.h"
 #include "common/rpc/rpc.h"
 #include "proto/stream.h"
+
+static void wait_for_answer(FollowedName *name, uint64_t timeout_ns)
+{
+    followed_name_tend(name, 0, 0); /* starts the lookup */
+    if (name->lookup && lookup_wait(name->lookup, timeout_ns))
+        followed_name_tend(name, 0, 0);
+}
+
+char **collector_endpoint_nodes(const char *endpoint, bool insecure, uint64_t timeout_ns,
+                                GError **error)
+{
+    if (!rpc_endpoint_is_name(endpoint))
+        return g_strdupv((char *[]){(char *)endpoint, NULL});
+    FollowedName *name = followed_name_new(endpoint, insecure, &resolver_system, 0, error);
+    if (!name)
+        return NULL;
+    wait_for_answer(name, timeout_ns);
+    char **nodes = NULL;
+    if (name->has_answered) {
+        nodes = g_new0(char *, name->nodes->len + 1);
+        for (guint i = 0; i < name->nodes->len; i++)
+            nodes[i] = g_strdup(name->nodes->pdata[i]);
+    } else {
+        g_set_error(error, COLLECTOR_ERROR, COLLECTOR_ERROR_CONNECT,
+                    "%s: %s. " FOLLOWED_NAME_ADVICE, endpoint,
+                    name->problem ? name->problem : FOLLOWED_NAME_SILENCE);
+    }
+    followed_name_free(name);
+    return nodes;
+}
 
 /* Asks and unpacks; NULL with the error set. */
 static ProtobufCMessage *ask(const char *endpoint, bool insecure, const char *method,

@@ -6,41 +6,66 @@
 
 #include "collector/collector.h"
 #include "common/log.h"
+#include "extcap/ask.h"
 
-#define ANSWER_NS (2 * (uint64_t)1000000000)
 #define NAMES_MAX 8 /* in a sentence */
 
 typedef Remora__V1__ListTargetsResponse Targets;
 typedef Remora__V1__Target Target;
+typedef Remora__V1__GetStatusResponse Status;
+
+static gpointer ask_for_targets(const char *endpoint, bool insecure, uint64_t timeout_ns,
+                                GError **error)
+{
+    return collector_list_targets(endpoint, insecure, timeout_ns, error);
+}
+
+static gpointer ask_for_status(const char *endpoint, bool insecure, uint64_t timeout_ns,
+                               GError **error)
+{
+    return collector_get_status(endpoint, insecure, timeout_ns, error);
+}
 
 static void targets_free(gpointer targets)
 {
     remora__v1__list_targets_response__free_unpacked(targets, NULL);
 }
 
-/* Answers of all endpoints that gave one; *ret_failed counts the others. The first failure is in
- * `error`, NULL: each is logged. */
-static GPtrArray *ask_targets(const RemoradumpOptions *options, unsigned *ret_failed,
-                              GError **error)
+static void status_free(gpointer status)
 {
-    GPtrArray *answers = g_ptr_array_new_with_free_func(targets_free);
-    unsigned failed = 0;
-    for (char **endpoint = options->endpoints; *endpoint; endpoint++) {
-        g_autoptr(GError) problem = NULL;
-        Targets *targets =
-            collector_list_targets(*endpoint, options->insecure, ANSWER_NS, &problem);
-        if (targets) {
-            g_ptr_array_add(answers, targets);
-            continue;
-        }
-        failed++;
-        if (!error)
-            log_error("%s", problem->message);
-        else if (!*error)
-            g_propagate_error(error, g_steal_pointer(&problem));
+    remora__v1__get_status_response__free_unpacked(status, NULL);
+}
+
+static const Question for_targets = {ask_for_targets, targets_free};
+static const Question for_status = {ask_for_status, status_free};
+
+/* The first error of the answers, or NULL. */
+static const GError *first_error(GPtrArray *answers)
+{
+    for (guint i = 0; i < answers->len; i++) {
+        const Answer *answer = answers->pdata[i];
+        if (!answer->message)
+            return answer->error;
     }
-    *ret_failed = failed;
-    return answers;
+    return NULL;
+}
+
+static bool any_answer(GPtrArray *answers)
+{
+    for (guint i = 0; i < answers->len; i++) {
+        if (((const Answer *)answers->pdata[i])->message)
+            return true;
+    }
+    return false;
+}
+
+static void log_errors(GPtrArray *answers)
+{
+    for (guint i = 0; i < answers->len; i++) {
+        const Answer *answer = answers->pdata[i];
+        if (!answer->message)
+            log_error("%s", answer->error->message);
+    }
 }
 
 static bool in_list(char **list, const char *name)
@@ -65,13 +90,20 @@ static bool is_selected(const RemoradumpOptions *options, const Remora__V1__Enti
 
 typedef void (*TargetFunction)(const Target *target, void *userdata);
 
+/* Each pod of each node once, also if the node has several addresses that were asked. */
 static void each_target(GPtrArray *answers, TargetFunction function, void *userdata)
 {
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     for (guint i = 0; i < answers->len; i++) {
-        const Targets *targets = answers->pdata[i];
-        for (size_t k = 0; k < targets->n_targets; k++) {
-            if (targets->targets[k]->entity)
-                function(targets->targets[k], userdata);
+        const Answer *answer = answers->pdata[i];
+        const Targets *targets = answer->message;
+        for (size_t k = 0; targets && k < targets->n_targets; k++) {
+            const Target *target = targets->targets[k];
+            const Remora__V1__Entity *pod = target->entity;
+            if (pod &&
+                g_hash_table_add(seen, g_strdup_printf("%s\n%s\n%s\n%s", target->node, pod->uid,
+                                                       pod->namespace_, pod->name)))
+                function(target, userdata);
         }
     }
 }
@@ -168,9 +200,9 @@ static void add_target(const Target *target, void *userdata)
 
 bool lists_print_targets(const RemoradumpOptions *options)
 {
-    unsigned failed;
-    g_autoptr(GPtrArray) answers = ask_targets(options, &failed, NULL);
-    if (answers->len > 0) {
+    g_autoptr(GPtrArray) answers = ask_nodes(options, &for_targets, false);
+    log_errors(answers);
+    if (any_answer(answers)) {
         static const char *const heads[] = {"NODE", "POD", "STATE", "PACKETS", "LOST", "REASON"};
         TargetTable targets = {.options = options};
         table_init(&targets.table, "lllrrl");
@@ -179,10 +211,10 @@ bool lists_print_targets(const RemoradumpOptions *options)
         each_target(answers, add_target, &targets);
         table_print(&targets.table);
     }
-    return failed == 0;
+    return !first_error(answers);
 }
 
-static void print_status(const char *endpoint, const Remora__V1__GetStatusResponse *status)
+static void print_status(const char *endpoint, const Status *status)
 {
     Table table;
     table_init(&table, "ll");
@@ -221,22 +253,24 @@ static void print_status(const char *endpoint, const Remora__V1__GetStatusRespon
 
 bool lists_print_status(const RemoradumpOptions *options)
 {
-    bool ok = true;
-    for (char **endpoint = options->endpoints; *endpoint; endpoint++) {
-        g_autoptr(GError) error = NULL;
-        Remora__V1__GetStatusResponse *status =
-            collector_get_status(*endpoint, options->insecure, ANSWER_NS, &error);
-        if (!status) {
-            log_error("%s", error->message);
-            ok = false;
+    g_autoptr(GPtrArray) answers = ask_nodes(options, &for_status, false);
+    /* A process that was asked at several of its addresses. */
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    bool is_first = true;
+    log_errors(answers);
+    for (guint i = 0; i < answers->len; i++) {
+        const Answer *answer = answers->pdata[i];
+        const Status *status = answer->message;
+        if (!status || (*status->boot_id &&
+                        !g_hash_table_add(seen, g_strdup_printf("%s\n%s\n%s", status->cluster,
+                                                                status->node, status->boot_id))))
             continue;
-        }
-        if (endpoint != options->endpoints)
+        if (!is_first)
             putchar('\n');
-        print_status(*endpoint, status);
-        remora__v1__get_status_response__free_unpacked(status, NULL);
+        is_first = false;
+        print_status(answer->endpoint, status);
     }
-    return ok;
+    return !first_error(answers);
 }
 
 /* ---- Names -----------------------------------------------------------------------------------*/
@@ -281,15 +315,14 @@ static GPtrArray *collect_names(const RemoradumpOptions *options, GPtrArray *ans
 
 GPtrArray *lists_names(const RemoradumpOptions *options, bool pods, GError **error)
 {
-    unsigned failed;
-    g_autoptr(GError) problem = NULL;
-    g_autoptr(GPtrArray) answers = ask_targets(options, &failed, &problem);
+    g_autoptr(GPtrArray) answers = ask_nodes(options, &for_targets, false);
     GPtrArray *names = collect_names(options, answers, pods);
     if (names->len > 0)
         return names;
     g_ptr_array_unref(names);
+    const GError *problem = first_error(answers);
     if (problem)
-        g_propagate_error(error, g_steal_pointer(&problem));
+        g_propagate_error(error, g_error_copy(problem));
     else
         g_set_error(error, REMORADUMP_ERROR, REMORADUMP_ERROR_FAILED, "the nodes know no pods%s",
                     pods && options->namespaces ? " in this namespace" : "");
@@ -303,30 +336,13 @@ static void match_target(const Target *target, void *userdata)
         names->pods = true;
 }
 
-/* The answers of all nodes within ANSWER_NS altogether, or NULL: one that is missing could be the
- * one that matters, and the others are not worth waiting for. */
-static GPtrArray *ask_all_targets(const RemoradumpOptions *options)
-{
-    g_autoptr(GPtrArray) answers = g_ptr_array_new_with_free_func(targets_free);
-    gint64 end = g_get_monotonic_time() + ANSWER_NS / 1000;
-    for (char **endpoint = options->endpoints; *endpoint; endpoint++) {
-        gint64 left = end - g_get_monotonic_time();
-        Targets *targets = left > 0 ? collector_list_targets(*endpoint, options->insecure,
-                                                             (uint64_t)left * 1000, NULL)
-                                    : NULL;
-        if (!targets)
-            return NULL;
-        g_ptr_array_add(answers, targets);
-    }
-    return g_steal_pointer(&answers);
-}
-
 char *lists_nothing_matches(const RemoradumpOptions *options)
 {
     if ((!options->namespaces || !options->namespaces[0]) && (!options->pods || !options->pods[0]))
         return NULL;
-    g_autoptr(GPtrArray) answers = ask_all_targets(options);
-    if (!answers)
+    /* One that is missing could be the one that matters, and is not worth waiting for. */
+    g_autoptr(GPtrArray) answers = ask_nodes(options, &for_targets, true);
+    if (first_error(answers))
         return NULL;
     Names found = {.options = options, .pods = false};
     each_target(answers, match_target, &found);

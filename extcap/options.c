@@ -14,13 +14,14 @@ static const Option table[] = {
     {.name = "endpoint",
      .kind = OPTION_LIST,
      .argument = "HOST:PORT[,...]",
-     .help = "Nodes to capture on: where remora-node listens",
-     .details = "An endpoint is HOST:PORT, [IPv6]:PORT or unix:/path. All nodes that are named are "
-                "merged into one "
-                "capture.",
+     .help = "Nodes to capture on: where remora-node listens, or dns:///NAME[:PORT]",
+     .details = "An endpoint is HOST:PORT, [IPv6]:PORT or unix:/path. dns:///NAME[:PORT] stands "
+                "for all addresses of a name, such as that of a headless service; nodes that join "
+                "and leave are followed; the port is 7470 if none is given. All nodes are merged "
+                "into one capture.",
      .group = "Nodes",
      .environment = "REMORA_ENDPOINT",
-     .display = "Nodes (host:port, ...)",
+     .display = "Nodes (host:port, dns:///name, ...)",
      AT(endpoints)},
     {.name = "insecure",
      .kind = OPTION_FLAG,
@@ -371,8 +372,8 @@ bool remoradump_check_endpoints(const RemoradumpOptions *options, GError **error
         return true;
     g_autofree char *config = remoradump_config_path();
     g_set_error(error, REMORADUMP_ERROR, REMORADUMP_ERROR_USAGE,
-                "no endpoint: name the nodes where remora-node listens (HOST:PORT,... or "
-                "unix:/path) in one of: the "
+                "no endpoint: name the nodes where remora-node listens (HOST:PORT,..., "
+                "unix:/path or dns:///NAME) in one of: the "
                 "option --endpoint; the environment variable REMORA_ENDPOINT; a line 'endpoint = "
                 "...' under [remora] "
                 "in %s; Wireshark's options of the interface " REMORADUMP_INTERFACE

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/un.h>
 
+#define NAME_PREFIX "dns:///"
+
 static bool host_is_local(const char *host)
 {
     struct in_addr v4;
@@ -60,25 +62,56 @@ static bool split_host_port(const char *text, char **ret_host, uint16_t *ret_por
     return true;
 }
 
+bool rpc_endpoint_is_name(const char *endpoint)
+{
+    return g_str_has_prefix(endpoint, NAME_PREFIX);
+}
+
+char *rpc_endpoint_format(const char *address, uint16_t port)
+{
+    return g_strdup_printf(strchr(address, ':') ? "[%s]:%u" : "%s:%u", address, port);
+}
+
+bool rpc_name_parse(const char *text, uint16_t default_port, bool insecure, char **ret_name,
+                    uint16_t *ret_port, GError **error)
+{
+    const char *name = text + strlen(NAME_PREFIX);
+    bool has_port = *name == '[' ? strstr(name, "]:") != NULL : strchr(name, ':') != NULL;
+    g_autofree char *full =
+        has_port ? g_strdup(text) : g_strdup_printf("%s:%u", text, default_port);
+    RpcEndpoint endpoint;
+    if (!rpc_endpoint_parse(full, &endpoint, NULL)) {
+        g_set_error(error, RPC_ERROR, EINVAL, "\"%s\" is no endpoint: expected dns:///NAME[:PORT]",
+                    text);
+        return false;
+    }
+    bool allowed = rpc_endpoint_check_plain(&endpoint, text, insecure, error);
+    if (allowed) {
+        *ret_name = g_steal_pointer(&endpoint.host);
+        *ret_port = endpoint.port;
+    }
+    rpc_endpoint_clear(&endpoint);
+    return allowed;
+}
+
 bool rpc_endpoint_parse(const char *text, RpcEndpoint *ret, GError **error)
 {
     if (g_str_has_prefix(text, "unix:"))
         return parse_unix(text, text + strlen("unix:"), ret, error);
-    const char *address = text;
-    if (g_str_has_prefix(text, "dns:///"))
-        address += strlen("dns:///");
+    const char *address = text + (rpc_endpoint_is_name(text) ? strlen(NAME_PREFIX) : 0);
     char *host;
     uint16_t port;
     if (!split_host_port(address, &host, &port)) {
         g_set_error(error, RPC_ERROR, EINVAL,
-                    "\"%s\" is no endpoint: expected HOST:PORT, [IPv6]:PORT or unix:/path", text);
+                    "\"%s\" is no endpoint: expected HOST:PORT, [IPv6]:PORT, "
+                    "unix:/path or dns:///NAME[:PORT]",
+                    text);
         return false;
     }
-    bool v6 = strchr(host, ':');
     *ret = (RpcEndpoint){
         .host = host,
         .port = port,
-        .target = g_strdup_printf(v6 ? "[%s]:%u" : "%s:%u", host, port),
+        .target = rpc_endpoint_format(host, port),
         .local = host_is_local(host),
     };
     return true;

@@ -9,7 +9,9 @@
  * -ENOSYS UNIMPLEMENTED, -ECONNREFUSED UNAVAILABLE (whatever the transport could not do), -EIO all
  * others.
  *
- * Endpoints: "HOST:PORT", "[IPv6]:PORT", "unix:/path" (or "unix:///path"), "dns:///name:port".
+ * Endpoints: "HOST:PORT", "[IPv6]:PORT", "unix:/path" (or "unix:///path"). "dns:///NAME:PORT" is
+ * the same as "NAME:PORT" here: one peer, at whichever of the name's addresses answers. Who means
+ * all of them asks rpc_name_parse() and has a channel for each.
  *
  * For the whole process: gRPC's own log is silent unless $GRPC_VERBOSITY is set, and malloc() keeps
  * up to 16 MiB of free memory. */
@@ -28,6 +30,15 @@ GQuark rpc_error_quark(void); /* GError codes are positive errno values */
 /* Whether plain (unencrypted) gRPC to this endpoint stays on this machine: loopback addresses,
  * localhost, unix sockets. */
 bool rpc_endpoint_is_local(const char *endpoint);
+
+/* Whether it begins with "dns:///". */
+bool rpc_endpoint_is_name(const char *endpoint);
+/* The parts of "dns:///NAME[:PORT]". EINVAL for what is none, EPERM if plain gRPC would leave this
+ * machine for a name and `insecure` is not set. The caller frees the name. */
+bool rpc_name_parse(const char *endpoint, uint16_t default_port, bool insecure, char **ret_name,
+                    uint16_t *ret_port, GError **error);
+/* "10.0.0.1:7470", "[fd00::1]:7470"; the caller frees. */
+char *rpc_endpoint_format(const char *address, uint16_t port);
 
 /* Bytes with a reference count of somebody else's: handed to the transport without a copy. */
 typedef struct RpcBytes {

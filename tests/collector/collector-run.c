@@ -48,6 +48,7 @@ void content_clear(Content *content)
 {
     g_string_free(content->names, TRUE);
     g_string_free(content->comments, TRUE);
+    g_string_free(content->remarks, TRUE);
     g_array_unref(content->numbers);
 }
 
@@ -126,6 +127,10 @@ static void read_statistics(Content *ret, const PcapngBlock *block)
     uint64_t value;
     ret->statistics++;
     while (pcapng_option_next(block, &cursor, &option) > 0) {
+        if (option.code == PCAPNG_OPT_COMMENT) {
+            g_string_append_len(ret->remarks, (const char *)option.value, option.length);
+            g_string_append_c(ret->remarks, '\n');
+        }
         if (option.code == PCAPNG_ISB_IFRECV && pcapng_option_u64(block, &option, &value) == 0)
             ret->received += value;
         if (option.code == PCAPNG_ISB_USRDELIV && pcapng_option_u64(block, &option, &value) == 0)
@@ -152,6 +157,7 @@ Content run_content(const Run *run)
     Content ret = {.sorted = true,
                    .names = g_string_new(NULL),
                    .comments = g_string_new(NULL),
+                   .remarks = g_string_new(NULL),
                    .numbers = g_array_new(FALSE, FALSE, sizeof(uint32_t))};
     PcapngReader *reader = pcapng_reader_new();
     size_t at = 0, needed;

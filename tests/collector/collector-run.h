@@ -35,7 +35,8 @@ typedef struct Content {
     uint64_t drops, received, delivered;
     bool secrets_first, sorted;
     GString *names;    /* of interfaces, a line each */
-    GString *comments; /* a line each */
+    GString *comments; /* of packets, a line each */
+    GString *remarks;  /* of interface statistics, a line each */
     GArray *numbers;   /* of packets */
 } Content;
 

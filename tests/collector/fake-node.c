@@ -102,7 +102,7 @@ static void on_start(RpcCall *call, const uint8_t *request, size_t length, void 
     g_mutex_unlock(&node->lock);
 }
 
-FakeNode *fake_node_new(const char *path)
+FakeNode *fake_node_new_at(const char *endpoint)
 {
     FakeNode *node = g_new0(FakeNode, 1);
     g_mutex_init(&node->lock);
@@ -110,12 +110,22 @@ FakeNode *fake_node_new(const char *path)
     g_array_set_clear_func(node->said, said_clear);
     node->sessions = g_ptr_array_new();
     node->methods[0] = (RpcMethod){REMORA_METHOD_STREAM, on_start};
-    g_autofree char *endpoint = g_strconcat("unix:", path, NULL);
-    GError *error = NULL;
     node->server =
-        rpc_server_new((const char *[]){endpoint, NULL}, false, node->methods, node, &error);
-    g_assert_no_error(error);
+        rpc_server_new((const char *[]){endpoint, NULL}, false, node->methods, node, NULL);
+    return node->server ? node : fake_node_free(node);
+}
+
+FakeNode *fake_node_new(const char *path)
+{
+    g_autofree char *endpoint = g_strconcat("unix:", path, NULL);
+    FakeNode *node = fake_node_new_at(endpoint);
+    g_assert_nonnull(node);
     return node;
+}
+
+unsigned fake_node_port(const FakeNode *node)
+{
+    return rpc_server_port(node->server, 0);
 }
 
 FakeNode *fake_node_free(FakeNode *node)

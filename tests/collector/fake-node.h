@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A node that says what the test tells it to, over real gRPC on a unix socket. All functions from
+/* A node that says what the test tells it to, over real gRPC. All functions from
  * the test's thread. */
 #pragma once
 
@@ -13,6 +13,8 @@
 typedef struct FakeNode FakeNode;
 
 FakeNode *fake_node_new(const char *path);
+FakeNode *fake_node_new_at(const char *endpoint); /* "127.0.0.2:0"; NULL: the address is taken */
+unsigned fake_node_port(const FakeNode *node);
 FakeNode *fake_node_free(FakeNode *node); /* breaks its streams; NULL is fine */
 /* What is said from here on is said to every caller that comes, from the beginning of its stream,
  * until fake_node_forget(). */

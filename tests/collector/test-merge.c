@@ -217,6 +217,122 @@ static void test_flow_control(void)
     merge_free(merge);
 }
 
+/* ---- Streams that come and go ----------------------------------------------------------------*/
+
+/* One that joins has the others wait, for as long as any silent one does and no longer. */
+static void test_join(void)
+{
+    Merge *merge = merge_new(1, WAIT, 1 << 20);
+    merge_open(merge, 0, 0);
+    push(merge, 0, (uint64_t[]){10, 20}, 2, 0, 0);
+    merge_watermark(merge, 0, 20, 0);
+    merge_advance(merge, 0);
+    expect(merge, 10);
+    expect(merge, 20);
+
+    uint32_t joined = merge_add(merge);
+    g_assert_cmpuint(joined, ==, 1);
+    push(merge, 0, (uint64_t[]){30}, 1, 2, 0);
+    merge_watermark(merge, 0, 30, 0);
+    expect(merge, 30); /* only its opening counts */
+    merge_open(merge, joined, 5);
+    push(merge, 0, (uint64_t[]){40}, 1, 3, 5);
+    merge_watermark(merge, 0, 40, 5);
+    merge_advance(merge, 5);
+    expect_none(merge);
+    g_assert_cmpuint(merge_frontier(merge), ==, 0);
+
+    /* What it brings from before is late, and told so; what it brings from now on is in its turn.
+     */
+    push(merge, joined, (uint64_t[]){25, 35, 45}, 3, 100, 6);
+    merge_watermark(merge, joined, 38, 6);
+    MergePacket packet;
+    g_assert_true(pop(merge, &packet));
+    g_assert_cmpuint(packet.time_ns, ==, 25);
+    g_assert_true(packet.late);
+    g_assert_cmpuint(packet.stream, ==, joined);
+    g_assert_true(pop(merge, &packet));
+    g_assert_cmpuint(packet.time_ns, ==, 35);
+    g_assert_false(packet.late);
+    expect_none(merge);
+
+    /* And silent as it then is, it does not hold them back any longer than others may. */
+    merge_watermark(merge, 0, 45, 6 + WAIT);
+    merge_advance(merge, 4 + WAIT);
+    expect_none(merge);
+    merge_advance(merge, 7 + WAIT);
+    expect(merge, 40);
+    expect(merge, 45);
+    g_assert_cmpuint(merge_held_packets(merge), ==, 0);
+    merge_free(merge);
+}
+
+static void test_leave(void)
+{
+    Merge *merge = merge_new(2, WAIT, 1 << 20);
+    merge_open(merge, 0, 0);
+    merge_open(merge, 1, 0);
+    push(merge, 0, (uint64_t[]){10, 30}, 2, 0, 0);
+    push(merge, 1, (uint64_t[]){20, 40}, 2, 100, 0);
+    merge_watermark(merge, 0, 30, 0);
+    merge_advance(merge, 0);
+    expect_none(merge);
+    merge_remove(merge, 1); /* it promised nothing, and need not any more */
+    expect(merge, 10);
+    MergePacket packet, held;
+    g_assert_true(merge_pop(merge, &held)); /* not given back as yet */
+    g_assert_cmpuint(held.time_ns, ==, 20);
+    g_assert_cmpuint(held.stream, ==, 1);
+    expect(merge, 30);
+    expect_none(merge);
+
+    /* Its number is not another's while something of it is still there: in the heap, or out. */
+    g_assert_cmpuint(merge_add(merge), ==, 2);
+    merge_watermark(merge, 0, 40, 0);
+    g_assert_true(merge_pop(merge, &packet));
+    g_assert_cmpuint(packet.time_ns, ==, 40);
+    g_assert_cmpuint(packet.stream, ==, 1);
+    merge_buffer_unref(packet.buffer);
+    g_assert_cmpuint(merge_add(merge), ==, 3);
+    merge_buffer_unref(held.buffer);
+    g_assert_cmpuint(merge_add(merge), ==, 1);
+    g_assert_cmpuint(merge_held_bytes(merge), ==, 0);
+
+    /* Nothing of the one that had the number before is left in it. */
+    merge_open(merge, 1, 0);
+    push(merge, 1, (uint64_t[]){50}, 1, 200, 0);
+    merge_watermark(merge, 0, 60, 0);
+    expect_none(merge);
+    merge_watermark(merge, 1, 50, 0);
+    expect(merge, 50);
+    merge_free(merge);
+}
+
+/* The room is that of the streams there are. */
+static void test_shares(void)
+{
+    enum { LIMIT = 8192 };
+    Merge *merge = merge_new(0, WAIT, LIMIT);
+    g_assert_cmpuint(merge_frontier(merge), ==, UINT64_MAX);
+    uint32_t first = merge_add(merge);
+    merge_open(merge, first, 0);
+    for (uint32_t i = 0; i < 3; i++)
+        merge_add(merge);
+    uint32_t silent = merge_add(merge);
+    merge_open(merge, silent, 0);
+    uint64_t time = 1;
+    while (merge_wants(merge, first)) {
+        push(merge, first, &time, 1, 0, 0);
+        merge_watermark(merge, first, time++, 0);
+    }
+    g_assert_cmpuint(merge_held_bytes(merge), >, LIMIT / 5);
+    g_assert_cmpuint(merge_held_bytes(merge), <, LIMIT / 4);
+    for (uint32_t i = 1; i < 4; i++)
+        merge_remove(merge, i);
+    g_assert_true(merge_wants(merge, first));
+    merge_free(merge);
+}
+
 /* ---- Any streams -----------------------------------------------------------------------------*/
 
 enum { STREAMS = 7, PER_STREAM = 400 };
@@ -243,8 +359,8 @@ static uint64_t pass(GRand *random, Merge *merge, uint64_t now_ns, uint64_t *new
     return late;
 }
 
-static void feed(GRand *random, Merge *merge, Feed *feed, uint32_t stream, uint64_t now_ns,
-                 bool breaks_promises)
+static void feed(GRand *random, Merge *merge, Feed *feed, uint32_t index, uint32_t stream,
+                 uint64_t now_ns, bool breaks_promises)
 {
     uint64_t times[16];
     size_t n = (size_t)g_rand_int_range(random, 1, 16);
@@ -255,7 +371,7 @@ static void feed(GRand *random, Merge *merge, Feed *feed, uint32_t stream, uint6
         times[i] =
             MAX(feed->time_ns - MIN(back, feed->time_ns), breaks_promises ? 0 : feed->promised_ns);
     }
-    push(merge, stream, times, n, stream * PER_STREAM + feed->sent, now_ns);
+    push(merge, stream, times, n, index * PER_STREAM + feed->sent, now_ns);
     feed->sent += (uint32_t)n;
     if (g_rand_int_range(random, 0, 3)) {
         feed->promised_ns = MAX(feed->promised_ns, feed->time_ns - MIN(feed->time_ns, 20 * MILLI));
@@ -264,15 +380,17 @@ static void feed(GRand *random, Merge *merge, Feed *feed, uint32_t stream, uint6
 }
 
 /* Nothing is lost or doubled; without stalls and broken promises nothing is late either. */
-static void run_any(uint32_t seed, bool stalls, bool breaks_promises)
+static void run_any(uint32_t seed, bool stalls, bool breaks_promises, bool comes_and_goes)
 {
     g_autoptr(GRand) random = g_rand_new_with_seed(seed);
-    Merge *merge = merge_new(STREAMS, WAIT, 1 << 24);
+    Merge *merge = merge_new(0, WAIT, 1 << 24);
     Feed feeds[STREAMS] = {0};
     uint8_t seen[STREAMS * PER_STREAM] = {0};
     uint64_t now = 0, newest = 0, late = 0;
+    uint32_t ids[STREAMS];
     for (uint32_t i = 0; i < STREAMS; i++) {
-        merge_open(merge, i, now);
+        ids[i] = merge_add(merge);
+        merge_open(merge, ids[i], now);
         feeds[i].open = true;
     }
     for (bool more = true; more;) {
@@ -281,17 +399,23 @@ static void run_any(uint32_t seed, bool stalls, bool breaks_promises)
             if (feeds[i].sent < PER_STREAM) {
                 more = true;
                 if (!stalls || g_rand_int_range(random, 0, 10) >= (gint)i)
-                    feed(random, merge, &feeds[i], i, now, breaks_promises);
+                    feed(random, merge, &feeds[i], i, ids[i], now, breaks_promises);
             } else if (feeds[i].open) {
-                merge_close(merge, i);
+                merge_remove(merge, ids[i]);
                 feeds[i].open = false;
+            }
+            if (comes_and_goes && feeds[i].open && !g_rand_int_range(random, 0, 40)) {
+                merge_remove(merge, ids[i]); /* and another in its place, with its promises */
+                ids[i] = merge_add(merge);
+                merge_open(merge, ids[i], now);
+                merge_watermark(merge, ids[i], feeds[i].promised_ns, now);
             }
         }
         now += stalls ? WAIT / 3 : MILLI / 10;
         late += pass(random, merge, now, &newest, seen);
     }
     for (uint32_t i = 0; i < STREAMS; i++)
-        merge_close(merge, i);
+        g_assert_false(feeds[i].open);
     late += pass(random, merge, now, &newest, seen);
     for (size_t i = 0; i < G_N_ELEMENTS(seen); i++)
         g_assert_cmpuint(seen[i], ==, 1);
@@ -307,10 +431,8 @@ static void run_any(uint32_t seed, bool stalls, bool breaks_promises)
 static void test_any(void)
 {
     for (uint32_t seed = 0; seed < 100; seed++) {
-        run_any(seed, false, false);
-        run_any(seed, true, false);
-        run_any(seed, false, true);
-        run_any(seed, true, true);
+        for (unsigned kind = 0; kind < 8; kind++)
+            run_any(seed, kind & 1, kind & 2, kind & 4);
     }
 }
 
@@ -323,6 +445,9 @@ int main(int argc, char **argv)
     g_test_add_func("/merge/equal-times", test_equal_times_keep_order);
     g_test_add_func("/merge/bad-blocks", test_bad_blocks);
     g_test_add_func("/merge/flow-control", test_flow_control);
+    g_test_add_func("/merge/join", test_join);
+    g_test_add_func("/merge/leave", test_leave);
+    g_test_add_func("/merge/shares", test_shares);
     g_test_add_func("/merge/any-streams", test_any);
     return g_test_run();
 }

@@ -204,6 +204,19 @@ static Remora__V1__Target *make_target(const char *name)
     return target;
 }
 
+/* "dns:///a+b" stands for the nodes "a" and "b". */
+char **collector_endpoint_nodes(const char *endpoint, bool insecure, uint64_t timeout_ns,
+                                GError **error)
+{
+    if (!g_str_has_prefix(endpoint, "dns:///"))
+        return g_strdupv((char *[]){(char *)endpoint, NULL});
+    if (!strstr(endpoint, "fake:")) {
+        g_set_error(error, g_quark_from_static_string("fake"), ENOENT, "%s: not known", endpoint);
+        return NULL;
+    }
+    return g_strsplit(endpoint + strlen("dns:///"), "+", -1);
+}
+
 Remora__V1__ListTargetsResponse *collector_list_targets(const char *endpoint, bool insecure,
                                                         uint64_t timeout_ns, GError **error)
 {

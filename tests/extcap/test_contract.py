@@ -82,6 +82,23 @@ class Dialog(Case):
         self.assertEqual(self.reload("namespace", "--endpoint", "fake:refuse,fake:pod=shop/web"),
                          [("", "all namespaces"), ("shop", "shop")])
 
+    def test_name_with_several_nodes(self):
+        name = "dns:///fake:pod=shop/web;pod=infra/dns+fake:pod=shop/cart;pod=infra/dns"
+        self.assertEqual(self.reload("pod", "--endpoint", name),
+                         [("", "all pods"), ("infra/dns", "infra/dns"), ("shop/cart", "shop/cart"), ("shop/web", "shop/web")])
+        rows = self.good("--list-targets", "--endpoint", name).splitlines()[1:]
+        # The fake nodes have the same name: it is one node, asked twice.
+        self.assertEqual([row.split()[1] for row in rows], ["shop/web", "infra/dns", "shop/cart"])
+        self.assertEqual(self.good("--status", "--endpoint", name).count("endpoint "), 2)
+
+    def test_name_that_is_not_known(self):
+        result = self.run_it("--list-targets", "--endpoint", "dns:///none,fake:pod=shop/web")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("dns:///none: not known", result.stderr)
+        self.assertIn("shop/web", result.stdout)
+        (_, display), = self.reload("pod", "--endpoint", "dns:///none")
+        self.assertIn("dns:///none: not known", display)
+
     def test_reload_says_why_there_is_nothing(self):
         (value, display), = self.reload("namespace")
         self.assertEqual(value, "")
