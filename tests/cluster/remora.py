@@ -10,6 +10,7 @@
 
 Readers run on the machine and come in by the sockets of the nodes, as root of a node does."""
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -45,6 +46,8 @@ def _patch(environment, arguments):
     patch = [{"op": "add", "path": f"{container}/env/-", "value": {"name": name, "value": value}}
              for name, value in {**ENVIRONMENT, **environment}.items()]
     patch += [{"op": "add", "path": f"{container}/args/-", "value": argument} for argument in arguments]
+    # A new program under the same name of image makes new pods.
+    patch.append({"op": "add", "path": "/spec/template/metadata/annotations/remora.dev~1program", "value": image_digest()})
     # Both nodes' pods are replaced at once.
     patch.append({"op": "replace", "path": "/spec/updateStrategy/rollingUpdate/maxUnavailable", "value": "100%"})
     return patch + [
@@ -236,18 +239,23 @@ class Remora:
         return result.stdout
 
 
-def load_image(cluster):
-    """The built remora-node, unless the lab has just this one."""
-    mark = path("remora-image")
+def image_digest():
     with open(REMORA_NODE, "rb") as file:
-        digest = hashlib.sha256(file.read()).hexdigest()
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def load_image(cluster):
+    """The built remora-node, unless the lab has just this one. The archive stays in the build tree."""
+    mark, digest = path("remora-image"), image_digest()
     with contextlib.suppress(FileNotFoundError), open(mark, encoding="ascii") as file:
         if file.read() == digest:
             return
-    with tempfile.TemporaryDirectory(dir=path()) as folder:
-        archive = os.path.join(folder, "remora-node.tar")
+    archive = os.path.join(BUILD, f"remora-node-{digest[:12]}.tar")
+    if not os.path.exists(archive):
+        for old in glob.glob(os.path.join(BUILD, "remora-node-*.tar")):
+            os.unlink(old)
         subprocess.run([os.path.join(HERE, "images.sh"), "remora-node", REMORA_NODE, archive], check=True)
-        cluster.load_image(archive)
+    cluster.load_image(archive)
     with open(mark, "w", encoding="ascii") as file:
         file.write(digest)
 
