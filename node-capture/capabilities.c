@@ -22,6 +22,11 @@ static const Capability needed[] = {
      "pods whose processes are of other users, or have more capabilities than remora-node, are "
      "not found",
      false},
+    {CAP_NET_ADMIN, "CAP_NET_ADMIN",
+     "to follow the node's conntrack and to attach hooks of control groups",
+     "which pod answered for a service's address is not told, nor which processes are behind UDP "
+     "sockets",
+     false},
     {CAP_BPF, "CAP_BPF", "to load the programs that tell of new processes",
      "processes are looked through four times a second instead, so that a pod's first packets may "
      "be missing",
