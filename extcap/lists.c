@@ -173,6 +173,8 @@ static const char *state_name(Remora__V1__TargetState state)
         return "excluded";
     case REMORA__V1__TARGET_STATE__TARGET_STATE_FAILED:
         return "failed";
+    case REMORA__V1__TARGET_STATE__TARGET_STATE_ABSENT:
+        return "absent";
     default:
         return "unknown";
     }

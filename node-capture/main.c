@@ -170,6 +170,7 @@ static Targets *targets_new(const NodeOptions *options, const char *node_name, N
     const PodWatchOptions pods = {.host_netns = options->host_netns,
                                   .cgroup_prefix = options->cgroup_prefix};
     log_info("API server: %s (from %s)", config->server, config->origin);
+    capabilities_tell_missing(node_targets_callbacks.problem, node);
     Targets *targets =
         targets_kubernetes_new(config, &pods, node_name, &node_targets_callbacks, node, error);
     api_config_unref(config);

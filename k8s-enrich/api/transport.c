@@ -274,8 +274,8 @@ static void end_transfers(ApiTransport *transport)
 void api_transport_run(ApiTransport *transport, int timeout_ms)
 {
     int running;
-    curl_multi_perform(transport->multi, &running);
-    end_transfers(transport);
+    /* A transfer that is new makes this return at once. Nothing may end before it: what follows
+     * from an end is due at once, which the timeout does not know. */
     curl_multi_poll(transport->multi, NULL, 0, timeout_ms, NULL);
     curl_multi_perform(transport->multi, &running);
     end_transfers(transport);

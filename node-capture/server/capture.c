@@ -212,10 +212,17 @@ static void pod_match_streams(Capture *capture, Pod *pod, uint64_t since_ns)
     }
 }
 
+/* A pod that was left out so far has counts to keep. */
 void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd, uint64_t since_ns)
 {
+    SourceTargetStats past = {0};
+    Pod *pod = g_hash_table_lookup(capture->pods, entity->uid);
+    if (pod && pod->left_out) {
+        past = pod->past;
+    }
     capture_pod_vanished(capture, entity->uid);
-    Pod *pod = add_pod(capture, entity, fcntl(netns_fd, F_DUPFD_CLOEXEC, 0));
+    pod = add_pod(capture, entity, fcntl(netns_fd, F_DUPFD_CLOEXEC, 0));
+    pod->past = past;
     if (pod->netns_fd < 0) {
         pod_set_reason(pod, "no file descriptor is left for its network namespace");
     }
@@ -238,11 +245,28 @@ void capture_pod_failed(Capture *capture, const Entity *entity, const char *reas
     if (is_new) {
         pod = add_pod(capture, entity, -1);
     }
+    pod->left_out = NULL;
     pod_set_reason(pod, reason);
     if (is_new) {
         pod->settle_ns = clock_monotonic_ns() + SETTLE_NS;
         pod_match_streams(capture, pod, TARGETS_AT_ONCE);
     }
+}
+
+void capture_pod_left_out(Capture *capture, const Entity *entity, bool excluded, const char *reason)
+{
+    Pod *pod = g_hash_table_lookup(capture->pods, entity->uid);
+    if (!pod) {
+        pod = add_pod(capture, entity, -1);
+    }
+    pod_close(capture, pod);
+    if (pod->netns_fd >= 0) {
+        close(pod->netns_fd);
+        pod->netns_fd = -1;
+    }
+    pod_set_reason(pod, NULL);
+    pod->left_out = reason;
+    pod->absent = !excluded;
 }
 
 void capture_pod_changed(Capture *capture, const Entity *entity)

@@ -36,6 +36,9 @@ void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd, 
 void capture_pod_vanished(Capture *capture, const char *uid);
 /* Streams are told if it is still so in two or three seconds. */
 void capture_pod_failed(Capture *capture, const Entity *entity, const char *reason);
+/* Streams are told nothing of it. What was counted of the pod stays. */
+void capture_pod_left_out(Capture *capture, const Entity *entity, bool excluded,
+                          const char *reason);
 void capture_pod_changed(Capture *capture,
                          const Entity *entity); /* labels may decide who wants it */
 

@@ -354,6 +354,11 @@ static void on_failed(const Entity *pod, const char *reason, void *userdata)
     capture_pod_failed(((Node *)userdata)->capture, pod, reason);
 }
 
+static void on_left_out(const Entity *pod, bool excluded, const char *reason, void *userdata)
+{
+    capture_pod_left_out(((Node *)userdata)->capture, pod, excluded, reason);
+}
+
 static void on_identity(const Entity *entity, uint64_t deleted_ns, void *userdata)
 {
     Node *node = userdata;
@@ -384,6 +389,7 @@ const TargetsCallbacks node_targets_callbacks = {
     .appeared = on_appeared,
     .vanished = on_vanished,
     .failed = on_failed,
+    .left_out = on_left_out,
     .identity = on_identity,
     .synced = on_synced,
     .problem = on_problem,

@@ -32,7 +32,10 @@ void pod_free(void *data)
 
 Remora__V1__TargetState pod_state(const Pod *pod)
 {
-    if (pod->excluded) {
+    if (pod->left_out && pod->absent) {
+        return REMORA__V1__TARGET_STATE__TARGET_STATE_ABSENT;
+    }
+    if (pod->excluded || pod->left_out) {
         return REMORA__V1__TARGET_STATE__TARGET_STATE_EXCLUDED;
     }
     if (pod->reason) {

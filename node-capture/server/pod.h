@@ -14,6 +14,8 @@ typedef struct Pod {
     Entity *entity;
     int netns_fd;           /* ours; -1: there is none */
     bool excluded;          /* by the configuration */
+    const char *left_out;   /* why it is not captured, if that is no fault; else NULL */
+    bool absent;            /* left out because it does not run */
     char *reason;           /* why it is not captured, if that is a fault; else NULL */
     bool told;              /* its streams know that it cannot be captured */
     uint64_t settle_ns;     /* monotonic: until then streams are not told of `reason`; 0: over */

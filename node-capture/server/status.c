@@ -111,7 +111,9 @@ static Remora__V1__Target *target_new(const NodeInfo *info, const Capture *captu
     capture_pod_stats(capture, pod, &stats);
     target->entity = entity_to_proto(pod->entity);
     target->state = pod_state(pod);
-    if (pod->excluded) {
+    if (pod->left_out) {
+        target->reason = text(pod->left_out);
+    } else if (pod->excluded) {
         target->reason = text("left out by --namespaces, --pods or --selector of remora-node");
     } else if (pod->reason) {
         target->reason = pod->reason;

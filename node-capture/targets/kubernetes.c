@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -12,10 +13,13 @@
 #include "node-capture/targets/pod-join.h"
 
 #define API_WAIT_NS 3000000000u /* streams wait for it no longer */
-#define POLLED_NS   250000000u  /* how late pods may be known where the kernel does not tell */
+#define UNSEEN_NS   5000000000u /* pods that run by the API server, but of which no process is seen \
+                                 */
+#define POLLED_NS 250000000u    /* how late pods may be known where the kernel does not tell */
 
 #define API_SUBJECT  "API server"
 #define NODE_SUBJECT "pods of this node"
+#define SEEN_SUBJECT "processes of other pods"
 
 /* In epoll's data. */
 enum { READY_TIMER, READY_PODS, READY_API, READY_COUNT };
@@ -31,7 +35,9 @@ typedef struct KubernetesTargets {
     int epoll_fd, timer_fd;
     uint64_t give_up_ns; /* monotonic: when the API server is waited for no longer */
     bool pods_synced, api_synced, synced, gave_up;
-    bool no_pods; /* told as a problem */
+    ino_t own_inode;          /* of our own network namespace */
+    bool no_pods, none_seen;  /* told as problems */
+    uint64_t none_seen_since; /* monotonic; 0: it is not so */
 } KubernetesTargets;
 
 static void tell_problem(const char *subject, const char *message, void *userdata)
@@ -54,6 +60,9 @@ static void on_sandbox(const PodSandbox *sandbox, void *userdata)
 {
     KubernetesTargets *targets = userdata;
     uint64_t now_ns = clock_unix_ns();
+    if (!sandbox->host_network && sandbox->netns_inode == targets->own_inode) {
+        pod_join_own(targets->join, sandbox->uid);
+    }
     pod_join_sandbox(targets->join, sandbox->uid, sandbox->netns_fd, sandbox->host_network,
                      known_since(targets, now_ns), now_ns);
 }
@@ -118,11 +127,9 @@ static const ApiCallbacks api_callbacks = {on_identity, on_api_synced, tell_prob
 
 /* ---- The backend -----------------------------------------------------------------------------*/
 
-static void check_counts(KubernetesTargets *targets)
+static void check_api_pods(KubernetesTargets *targets, const PodJoinCounts *counts)
 {
-    unsigned by_api, by_kernel;
-    pod_join_counts(targets->join, &by_api, &by_kernel);
-    bool no_pods = targets->api_synced && by_api == 0;
+    bool no_pods = targets->api_synced && counts->api == 0;
     if (no_pods != targets->no_pods) {
         g_autofree char *message = g_strdup_printf(
             "the API server has no pod with spec.nodeName \"%s\"; check --node-name",
@@ -130,6 +137,35 @@ static void check_counts(KubernetesTargets *targets)
         tell_problem(NODE_SUBJECT, no_pods ? message : NULL, targets);
         targets->no_pods = no_pods;
     }
+}
+
+/* Returns when to look again; UINT64_MAX: not before something else happens. */
+static uint64_t check_kernel_pods(KubernetesTargets *targets, const PodJoinCounts *counts,
+                                  uint64_t now_ns)
+{
+    if (!targets->pods_synced || counts->others_running == 0 || counts->others_seen > 0) {
+        targets->none_seen_since = 0;
+        if (targets->none_seen) {
+            tell_problem(SEEN_SUBJECT, NULL, targets);
+        }
+        targets->none_seen = false;
+        return UINT64_MAX;
+    }
+    if (targets->none_seen) {
+        return UINT64_MAX;
+    }
+    targets->none_seen_since = targets->none_seen_since ? targets->none_seen_since : now_ns;
+    if (now_ns < targets->none_seen_since + UNSEEN_NS) {
+        return targets->none_seen_since + UNSEEN_NS;
+    }
+    g_autofree char *message = g_strdup_printf(
+        "by the API server %u other pods run on this node, but no process of any is seen: "
+        "hostPID: true is needed, and --cgroup-prefix, if given, must name the control group of "
+        "this node's pods",
+        counts->others_running);
+    tell_problem(SEEN_SUBJECT, message, targets);
+    targets->none_seen = true;
+    return UINT64_MAX;
 }
 
 static void check_synced(KubernetesTargets *targets, uint64_t now_ns)
@@ -161,13 +197,18 @@ static void set_timer(KubernetesTargets *targets, uint64_t at_ns)
 static void keep_time(KubernetesTargets *targets)
 {
     uint64_t unix_ns = clock_unix_ns(), now_ns = clock_monotonic_ns();
-    check_counts(targets);
+    PodJoinCounts counts = pod_join_counts(targets->join);
+    check_api_pods(targets, &counts);
     check_synced(targets, now_ns);
     uint64_t due_ns = pod_join_tick(targets->join, unix_ns);
     uint64_t next_ns = due_ns == UINT64_MAX ? 0 : now_ns + (due_ns - unix_ns);
     if (!targets->synced && !targets->api_synced &&
         (next_ns == 0 || next_ns > targets->give_up_ns)) {
         next_ns = targets->give_up_ns;
+    }
+    uint64_t look_ns = check_kernel_pods(targets, &counts, now_ns);
+    if (look_ns != UINT64_MAX && (next_ns == 0 || next_ns > look_ns)) {
+        next_ns = look_ns;
     }
     struct epoll_event event;
     /* Who waits for our descriptor may do so edge-triggered, and then is told by a timer alone of
@@ -247,6 +288,8 @@ static bool start(KubernetesTargets *targets, const ApiConfig *config,
     if (!watch_fd(targets, targets->timer_fd, READY_TIMER)) {
         return refused("pods cannot be followed: epoll", errno, error);
     }
+    struct stat own;
+    targets->own_inode = stat("/proc/self/ns/net", &own) == 0 ? own.st_ino : 0;
     int result = pod_watch_new(options, &pod_callbacks, targets, &targets->pods);
     if (result < 0) {
         return refused("pods cannot be followed: /proc", -result, error);

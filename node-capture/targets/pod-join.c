@@ -10,7 +10,13 @@
 
 #define STATIC_UID_LENGTH 32u /* a hash, no uid */
 
-typedef enum JoinState { STATE_NONE, STATE_APPEARED, STATE_FAILED } JoinState;
+static const char host_network_reason[] =
+    "is on the node's network and has no namespace of its own";
+static const char own_reason[] = "is remora-node itself: its own stream would be in it";
+static const char waiting_reason[] = "has not started yet";
+static const char ended_reason[] = "has ended";
+
+typedef enum JoinState { STATE_NONE, STATE_APPEARED, STATE_EXCLUDED, STATE_ABSENT } JoinState;
 
 typedef struct JoinPod {
     char *uid;
@@ -18,7 +24,7 @@ typedef struct JoinPod {
     Entity *api; /* or NULL */
     bool deleted;
     /* by the kernel */
-    bool sandbox, host_network;
+    bool sandbox, host_network, own, ran;
     int netns_fd;          /* borrowed */
     uint64_t since_ns;     /* for appeared() */
     uint64_t sandbox_ns;   /* when the namespace of now was told */
@@ -29,6 +35,7 @@ typedef struct JoinPod {
     /* told */
     Entity *told; /* by identity(); NULL: nothing, or it is gone */
     JoinState state;
+    const char *reason; /* of EXCLUDED and ABSENT */
     bool problem;
 } JoinPod;
 
@@ -164,36 +171,54 @@ static void leave_state(PodJoin *join, JoinPod *pod)
 {
     if (pod->state != STATE_NONE) {
         pod->state = STATE_NONE;
+        pod->reason = NULL;
         join->callbacks->vanished(pod->uid, join->userdata);
     }
 }
 
-static JoinState wanted_state(const JoinPod *pod)
+/* `ret_reason` for EXCLUDED and ABSENT. */
+static JoinState wanted_state(const JoinPod *pod, const char **ret_reason)
 {
+    *ret_reason = NULL;
     if (!pod->told) {
         /* A pod that is gone by the API server may still send. */
         return pod->sandbox && pod->state == STATE_APPEARED ? STATE_APPEARED : STATE_NONE;
     }
-    if (pod->host_network || (pod->api && pod->api->host_network)) {
-        return pod->told->to_ns == 0 ? STATE_FAILED : STATE_NONE;
+    if (pod->told->to_ns != 0 && !pod->sandbox) {
+        *ret_reason = ended_reason;
+        return STATE_ABSENT;
     }
-    return pod->sandbox ? STATE_APPEARED : STATE_NONE;
+    if (pod->host_network || (pod->api && pod->api->host_network)) {
+        *ret_reason = host_network_reason;
+        return STATE_EXCLUDED;
+    }
+    if (pod->own) {
+        *ret_reason = own_reason;
+        return STATE_EXCLUDED;
+    }
+    if (pod->sandbox) {
+        return STATE_APPEARED;
+    }
+    *ret_reason = pod->ran ? ended_reason : waiting_reason;
+    return STATE_ABSENT;
 }
 
 static void update_state(PodJoin *join, JoinPod *pod)
 {
-    JoinState wanted = wanted_state(pod);
-    if (wanted == pod->state) {
+    const char *reason;
+    JoinState wanted = wanted_state(pod, &reason);
+    if (wanted == pod->state && reason == pod->reason) {
         return;
     }
-    leave_state(join, pod);
-    pod->state = wanted;
-    if (wanted == STATE_APPEARED) {
+    if (wanted == STATE_NONE) {
+        leave_state(join, pod);
+    } else if (wanted == STATE_APPEARED) {
         join->callbacks->appeared(pod->told, pod->netns_fd, pod->since_ns, join->userdata);
-    } else if (wanted == STATE_FAILED) {
-        join->callbacks->failed(
-            pod->told, "is on the node's network and has no namespace of its own", join->userdata);
+    } else {
+        join->callbacks->left_out(pod->told, wanted == STATE_EXCLUDED, reason, join->userdata);
     }
+    pod->state = wanted;
+    pod->reason = reason;
 }
 
 static bool is_unknown(const JoinPod *pod)
@@ -242,7 +267,7 @@ static void set_sandbox(PodJoin *join, JoinPod *pod, int netns_fd, bool host_net
     if (pod->state == STATE_APPEARED) {
         leave_state(join, pod);
     }
-    pod->sandbox = true;
+    pod->sandbox = pod->ran = true;
     pod->host_network = host_network;
     pod->netns_fd = netns_fd;
     pod->since_ns = since_ns;
@@ -257,6 +282,12 @@ static void set_sandbox(PodJoin *join, JoinPod *pod, int netns_fd, bool host_net
         tell_entity(join, pod, now_ns);
     }
     update_state(join, pod);
+}
+
+void pod_join_own(PodJoin *join, const char *uid)
+{
+    JoinPod *pod = find_kernel_pod(join, uid);
+    (pod ? pod : get_pod(join, uid))->own = true;
 }
 
 void pod_join_sandbox(PodJoin *join, const char *uid, int netns_fd, bool host_network,
@@ -300,10 +331,11 @@ void pod_join_gone(PodJoin *join, const char *uid, uint64_t now_ns)
     }
     set_problem(join, pod, false);
     clear_sandbox(pod);
-    update_state(join, pod);
     if (pod->api) {
+        update_state(join, pod);
         tell_entity(join, pod, MAX(pod->told->from_ns, now_ns));
     } else {
+        leave_state(join, pod);
         tell_deleted(join, pod, now_ns);
         g_hash_table_remove(join->pods, pod->uid);
     }
@@ -335,6 +367,7 @@ static void adopt(PodJoin *join, JoinPod *pod, JoinPod *mirror, uint64_t now_ns)
     tell_deleted(join, pod, now_ns);
     g_hash_table_insert(join->aliases, g_strdup(pod->uid), g_strdup(mirror->uid));
 
+    mirror->own = pod->own;
     mirror->seen_ns = mirror->seen_ns ? mirror->seen_ns : pod->seen_ns;
     /* What passes between the two captures is missing. */
     set_sandbox(join, mirror, pod->netns_fd, pod->host_network, now_ns, pod->sandbox_ns);
@@ -384,7 +417,7 @@ static void delete_pod(PodJoin *join, const Entity *entity, uint64_t deleted_ns)
         join->callbacks->identity(entity, deleted_ns, join->userdata);
         return;
     }
-    if (pod->state == STATE_FAILED) {
+    if (pod->state != STATE_APPEARED) {
         leave_state(join, pod);
     }
     tell_deleted(join, pod, deleted_ns);
@@ -432,14 +465,26 @@ void pod_join_api_synced(PodJoin *join, uint64_t now_ns)
     join->api_synced_ns = now_ns;
 }
 
-void pod_join_counts(const PodJoin *join, unsigned *ret_api, unsigned *ret_kernel)
+static bool runs(const Entity *pod)
 {
-    *ret_api = *ret_kernel = 0;
+    for (size_t i = 0; pod->to_ns == 0 && i < pod->n_containers; i++) {
+        if (*pod->containers[i].id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+PodJoinCounts pod_join_counts(const PodJoin *join)
+{
+    PodJoinCounts counts = {0};
     GHashTableIter iter;
     const JoinPod *pod;
     g_hash_table_iter_init(&iter, join->pods);
     while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
-        *ret_api += pod->api != NULL;
-        *ret_kernel += pod->sandbox;
+        counts.api += pod->api != NULL;
+        counts.others_running += !pod->own && pod->api && runs(pod->api);
+        counts.others_seen += !pod->own && pod->sandbox;
     }
+    return counts;
 }

@@ -27,6 +27,9 @@ PodJoin *pod_join_free(PodJoin *join); /* NULL is fine; returns NULL; tells noth
 /* From the kernel, as in PodWatchCallbacks. netns_fd is borrowed until the next sandbox or gone of
  * this uid. `since_ns` is for TargetsCallbacks.appeared. Of addresses only those by which others
  * can reach the pod are to be handed in. */
+/* Before its sandbox: the namespace is the one that we ourselves are in. What we send of what we
+ * capture would be captured again, without end. */
+void pod_join_own(PodJoin *join, const char *uid);
 void pod_join_sandbox(PodJoin *join, const char *uid, int netns_fd, bool host_network,
                       uint64_t since_ns, uint64_t now_ns);
 void pod_join_addresses(PodJoin *join, const char *uid, const IpAddress *addresses, size_t count,
@@ -42,5 +45,9 @@ void pod_join_api_synced(PodJoin *join, uint64_t now_ns);
 /* Tells what is due. Returns when to call again; UINT64_MAX: not before something else is told. */
 uint64_t pod_join_tick(PodJoin *join, uint64_t now_ns);
 
-/* Pods that the API server, and that the kernel knows. */
-void pod_join_counts(const PodJoin *join, unsigned *ret_api, unsigned *ret_kernel);
+typedef struct PodJoinCounts {
+    unsigned api;            /* pods that the API server knows */
+    unsigned others_running; /* those of them that run by what it says; without our own */
+    unsigned others_seen;    /* pods that the kernel knows; without our own */
+} PodJoinCounts;
+PodJoinCounts pod_join_counts(const PodJoin *join);

@@ -25,6 +25,10 @@ typedef struct TargetsCallbacks {
     /* A pod that cannot be captured now, and why; again when the reason changes; appeared() takes
      * it back. */
     void (*failed)(const Entity *pod, const char *reason, void *userdata);
+    /* A pod that nothing is captured of through nobody's fault, and why (a constant); again when
+     * the reason changes; appeared() takes it back. `excluded`: it is left out for what it is; else
+     * it does not run: not yet, or no longer. */
+    void (*left_out)(const Entity *pod, bool excluded, const char *reason, void *userdata);
     /* Something known, changed or gone (deleted_ns != 0). */
     void (*identity)(const Entity *entity, uint64_t deleted_ns, void *userdata);
     /* The initial state is complete. */

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import traceback
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import control_plane
 import lab
@@ -112,8 +113,9 @@ class Cluster:
         return processes.enter(place, mounts)
 
     def load_image(self, archive):
-        for name in self.settings["nodes"]:
-            lab_node.load_image(name, archive)
+        nodes = self.settings["nodes"]
+        with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
+            list(pool.map(lambda name: lab_node.load_image(name, archive), nodes))
 
     def pod_addresses(self, node, first=None, last=None):
         """New pods of a node get addresses from first to last only, for example 10.244.1.50 to 10.244.1.54; without

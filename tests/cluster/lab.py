@@ -6,6 +6,7 @@ usage: ./dev lab up [--nodes N] [--pod-prefix BITS]   bring it up; N 0 is the co
        ./dev lab down                                 take it down, whatever state it is in
        ./dev lab status
        ./dev lab enter control-plane|node1|node2 [COMMAND...]   run a command, or a shell, in there
+       ./dev lab remora                               deploy the built remora-node; prints its endpoints
        ./dev lab load ARCHIVE                         an image that tests/cluster/images.sh made, onto all nodes
 """
 import argparse
@@ -250,10 +251,19 @@ def usage():
 logs: {path('log')}"""
 
 
+def deploy():
+    # These build upon this module.
+    from cluster import Cluster  # pylint: disable=import-outside-toplevel
+    import remora  # pylint: disable=import-outside-toplevel
+    cluster = Cluster()
+    remora.load_image(cluster)
+    print(remora.apply(cluster).endpoints())
+
+
 def parse(words):
     parser = argparse.ArgumentParser(prog="./dev lab", usage=__doc__.partition("usage: ")[2])
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("up", "down", "status", "enter", "load"):
+    for name in ("up", "down", "status", "enter", "load", "remora"):
         command = commands.add_parser(name)
         if name == "up":
             command.add_argument("--nodes", type=int, choices=range(len(NODES) + 1), default=len(NODES))
@@ -280,6 +290,8 @@ def main():
             words = options.words or [os.environ.get("SHELL") or "/bin/sh"]
             line = [*processes.enter(options.place), *words]
             os.execvp(line[0], line)
+        elif options.command == "remora":
+            deploy()
         elif options.command == "load":
             for name in (load() or {"nodes": []})["nodes"]:
                 node.load_image(name, os.path.abspath(options.archive))

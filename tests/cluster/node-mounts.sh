@@ -7,7 +7,10 @@ folder=$1
 # Containers' mounts and network namespaces must reach hostPath volumes, though not the machine.
 mount --make-rshared /
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir /run/lock /run/netns
+mkdir /run/lock /run/netns /run/remora-lab
+# The node's own network namespace, for pods that ask for it: that of process 1 is the machine's.
+touch /run/remora-lab/netns
+mount --bind /proc/self/ns/net /run/remora-lab/netns
 for place in /var/lib/kubelet /var/lib/cni /var/log; do
     own=$folder$place
     mkdir -p "$own"

@@ -50,6 +50,13 @@ static void on_failed(const Entity *pod, const char *reason, void *userdata)
                            pod->name, reason);
 }
 
+static void on_left_out(const Entity *pod, bool excluded, const char *reason, void *userdata)
+{
+    g_string_append_printf(((Fixture *)userdata)->told, "%s %s/%s %s\n",
+                           excluded ? "excluded" : "absent", pod->namespace_name, pod->name,
+                           reason);
+}
+
 static void on_identity(const Entity *entity, uint64_t deleted_ns, void *userdata)
 {
     Fixture *fixture = userdata;
@@ -69,8 +76,14 @@ static void on_problem(const char *subject, const char *message, void *userdata)
                            subject);
 }
 
-static const TargetsCallbacks callbacks = {on_appeared, on_vanished, on_failed,
-                                           on_identity, NULL,        on_problem};
+static const TargetsCallbacks callbacks = {
+    .appeared = on_appeared,
+    .vanished = on_vanished,
+    .failed = on_failed,
+    .left_out = on_left_out,
+    .identity = on_identity,
+    .problem = on_problem,
+};
 
 static void set_up(Fixture *fixture, gconstpointer data)
 {
@@ -155,7 +168,7 @@ static void api_tells(Fixture *fixture, ApiPod pod)
 static void test_api_first(Fixture *fixture, gconstpointer data)
 {
     api_tells(fixture, (ApiPod){.name = "cart", .from_s = 10});
-    expect(fixture, "identity " UID " shop/cart @10\n");
+    expect(fixture, "identity " UID " shop/cart @10\nabsent shop/cart has not started yet\n");
     kernel_tells(fixture, 7, 20);
     expect(fixture, "appeared shop/cart fd 7 at once\n");
     /* It did not have the address before it had the namespace. */
@@ -191,7 +204,7 @@ static void test_began_before(Fixture *fixture, gconstpointer data)
 static void test_clock_ahead(Fixture *fixture, gconstpointer data)
 {
     api_tells(fixture, (ApiPod){.name = "cart", .from_s = 30});
-    expect(fixture, "identity " UID " shop/cart @30\n");
+    expect(fixture, "identity " UID " shop/cart @30\nabsent shop/cart has not started yet\n");
     kernel_tells(fixture, 7, 20);
     expect(fixture, "identity " UID " shop/cart @20\nappeared shop/cart fd 7 at once\n");
 }
@@ -248,13 +261,12 @@ static void test_gone_then_deleted(Fixture *fixture, gconstpointer data)
     kernel_tells_addresses(fixture, UID, 21, "10.0.0.1", NULL);
     g_string_truncate(fixture->told, 0);
     kernel_tells_gone(fixture, 50);
-    expect(fixture, "vanished " UID "\nidentity " UID " shop/cart @50\n");
+    expect(fixture, "absent shop/cart has ended\nidentity " UID " shop/cart @50\n");
     api_tells(fixture, (ApiPod){.name = "cart", .from_s = 10, .deleted_s = 51});
-    expect(fixture, "deleted " UID " shop/cart @50 at 51\n");
+    expect(fixture, "vanished " UID "\ndeleted " UID " shop/cart @50 at 51\n");
     /* Nothing is left of it. */
-    unsigned by_api, by_kernel;
-    pod_join_counts(fixture->join, &by_api, &by_kernel);
-    g_assert_cmpuint(by_api + by_kernel, ==, 0);
+    PodJoinCounts counts = pod_join_counts(fixture->join);
+    g_assert_cmpuint(counts.api + counts.others_seen, ==, 0);
     kernel_tells_gone(fixture, 52);
     expect(fixture, "");
 }
@@ -283,7 +295,8 @@ static void test_gone_unknown(Fixture *fixture, gconstpointer data)
     expect(fixture, "vanished " UID "\ndeleted " UID " /" UID " @20 at 21\n");
     /* The API server was slower than the pod. */
     api_tells(fixture, (ApiPod){.name = "cart", .from_s = 19, .address = "10.0.0.1"});
-    expect(fixture, "identity " UID " shop/cart @19 10.0.0.1\n");
+    expect(fixture, "identity " UID " shop/cart @19 10.0.0.1\n"
+                    "absent shop/cart has not started yet\n");
 }
 
 static void test_gone_and_back(Fixture *fixture, gconstpointer data)
@@ -302,7 +315,7 @@ static void test_host_network(Fixture *fixture, gconstpointer data)
     kernel_tells_host(fixture, 20);
     expect(fixture, "");
     api_tells(fixture, (ApiPod){.name = "proxy", .from_s = 10, .host_network = true});
-    expect(fixture, "identity " UID " shop/proxy @10\nfailed shop/proxy " REASON "\n");
+    expect(fixture, "identity " UID " shop/proxy @10\nexcluded shop/proxy " REASON "\n");
     api_tells(
         fixture,
         (ApiPod){.name = "proxy", .from_s = 22, .address = "192.168.0.1", .host_network = true});
@@ -319,8 +332,7 @@ static void test_host_network_by_api(Fixture *fixture, gconstpointer data)
     kernel_tells(fixture, 7, 20);
     g_string_truncate(fixture->told, 0);
     api_tells(fixture, (ApiPod){.name = "proxy", .from_s = 10, .host_network = true});
-    expect(fixture,
-           "identity " UID " shop/proxy @10\nvanished " UID "\nfailed shop/proxy " REASON "\n");
+    expect(fixture, "identity " UID " shop/proxy @10\nexcluded shop/proxy " REASON "\n");
 }
 
 static void test_host_network_by_kernel(Fixture *fixture, gconstpointer data)
@@ -328,10 +340,10 @@ static void test_host_network_by_kernel(Fixture *fixture, gconstpointer data)
     api_tells(fixture, (ApiPod){.name = "odd", .from_s = 10});
     g_string_truncate(fixture->told, 0);
     kernel_tells_host(fixture, 20);
-    expect(fixture, "failed shop/odd " REASON "\n");
+    expect(fixture, "excluded shop/odd " REASON "\n");
     /* It was only on its way. */
     kernel_tells(fixture, 7, 21);
-    expect(fixture, "vanished " UID "\nappeared shop/odd fd 7 at once\n");
+    expect(fixture, "appeared shop/odd fd 7 at once\n");
 }
 
 static void test_finished(Fixture *fixture, gconstpointer data)
@@ -342,7 +354,43 @@ static void test_finished(Fixture *fixture, gconstpointer data)
     api_tells(fixture, (ApiPod){.name = "job", .from_s = 10, .to_s = 40, .address = "10.0.0.1"});
     expect(fixture, "identity " UID " shop/job @10-40 10.0.0.1\n");
     kernel_tells_gone(fixture, 50);
-    expect(fixture, "vanished " UID "\n");
+    expect(fixture, "absent shop/job has ended\n");
+}
+
+static void test_finished_before(Fixture *fixture, gconstpointer data)
+{
+    api_tells(fixture, (ApiPod){.name = "job", .from_s = 10, .to_s = 40});
+    expect(fixture, "identity " UID " shop/job @10-40\nabsent shop/job has ended\n");
+}
+
+static void test_own(Fixture *fixture, gconstpointer data)
+{
+    pod_join_own(fixture->join, UID);
+    kernel_tells(fixture, 7, 20);
+    g_assert_null(strstr(fixture->told->str, "appeared"));
+    g_string_truncate(fixture->told, 0);
+    api_tells(fixture, (ApiPod){.name = "remora", .from_s = 10, .container_id = ID});
+    expect(fixture, "identity " UID " shop/remora @10\n");
+    PodJoinCounts counts = pod_join_counts(fixture->join);
+    g_assert_cmpuint(counts.api, ==, 1);
+    g_assert_cmpuint(counts.others_running, ==, 0);
+    g_assert_cmpuint(counts.others_seen, ==, 0);
+}
+
+static void test_counts(Fixture *fixture, gconstpointer data)
+{
+    api_tells(fixture, (ApiPod){.name = "cart", .from_s = 10});
+    g_assert_cmpuint(pod_join_counts(fixture->join).others_running, ==, 0);
+    api_tells(fixture, (ApiPod){.name = "cart", .from_s = 11, .container_id = ID});
+    g_assert_cmpuint(pod_join_counts(fixture->join).others_running, ==, 1);
+    kernel_tells(fixture, 7, 20);
+    g_assert_cmpuint(pod_join_counts(fixture->join).others_seen, ==, 1);
+    api_tells(fixture, (ApiPod){.name = "cart", .from_s = 11, .to_s = 30, .container_id = ID});
+    kernel_tells_gone(fixture, 30);
+    PodJoinCounts counts = pod_join_counts(fixture->join);
+    g_assert_cmpuint(counts.api, ==, 1);
+    g_assert_cmpuint(counts.others_running, ==, 0);
+    g_assert_cmpuint(counts.others_seen, ==, 0);
 }
 
 static void test_unknown_is_problem(Fixture *fixture, gconstpointer data)
@@ -385,7 +433,8 @@ static void test_static_api_last(Fixture *fixture, gconstpointer data)
     expect(fixture, "identity " HASH " /" HASH " @20\nappeared /" HASH " fd 7 at once\n"
                     "identity " HASH " /" HASH " @20 10.0.0.9\n");
     api_tells(fixture, (ApiPod){.name = "registry", .from_s = 25});
-    expect(fixture, "identity " UID " shop/registry @25\n");
+    expect(fixture,
+           "identity " UID " shop/registry @25\nabsent shop/registry has not started yet\n");
     api_tells(fixture, (ApiPod){.name = "registry", .from_s = 26, .container_id = ID});
     expect(fixture, "identity " UID " shop/registry @26\n"
                     "vanished " HASH "\ndeleted " HASH " /" HASH " @20 10.0.0.9 at 1000\n"
@@ -396,7 +445,7 @@ static void test_static_api_last(Fixture *fixture, gconstpointer data)
     kernel_tells_addresses(fixture, HASH, 30, NULL, NULL);
     expect(fixture, "identity " UID " shop/registry @30\n");
     pod_join_gone(fixture->join, HASH, 40 * SECOND);
-    expect(fixture, "vanished " UID "\n");
+    expect(fixture, "absent shop/registry has ended\n");
 }
 
 static void test_static_api_first(Fixture *fixture, gconstpointer data)
@@ -446,6 +495,9 @@ static const struct {
     {"/kubernetes/host-network-by-api", test_host_network_by_api},
     {"/kubernetes/host-network-by-kernel", test_host_network_by_kernel},
     {"/kubernetes/finished", test_finished},
+    {"/kubernetes/finished-before", test_finished_before},
+    {"/kubernetes/own", test_own},
+    {"/kubernetes/counts", test_counts},
     {"/kubernetes/unknown-is-problem", test_unknown_is_problem},
     {"/kubernetes/unknown-goes", test_unknown_goes},
     {"/kubernetes/static-api-last", test_static_api_last},

@@ -63,8 +63,14 @@ static void on_problem(const char *subject, const char *message, void *userdata)
     g_string_append(((Fixture *)userdata)->told, message ? "problem " : "well ");
 }
 
-static const TargetsCallbacks callbacks = {on_appeared, on_vanished, on_failed,
-                                           on_identity, on_synced,   on_problem};
+static const TargetsCallbacks callbacks = {
+    .appeared = on_appeared,
+    .vanished = on_vanished,
+    .failed = on_failed,
+    .identity = on_identity,
+    .synced = on_synced,
+    .problem = on_problem,
+};
 
 /* Dispatches until `expected` was told last; the order matters. Forgets it then. */
 static void expect(Fixture *fixture, const char *expected)
