@@ -91,15 +91,16 @@ static void say_service(FakeNode *node, uint32_t n)
                               .from_ns = BENCH_VERSION_NS});
 }
 
-/* From pod 0 to a service, each time from another port. */
-static void say_packets(FakeNode *node, uint32_t first)
+/* From pod 0 to a service, each time another connection, for which the names are looked up. */
+static void say_packets(FakeNode *node)
 {
+    static uint32_t serial;
     static uint8_t memory[TICK_FRAMES * (FRAME_BYTES + 64)];
     PcapngBuilder builder;
     pcapng_builder_init(&builder, memory, sizeof memory);
     uint64_t now_ns = clock_unix_ns();
     for (uint32_t i = 0; i < TICK_FRAMES; i++) {
-        uint32_t service = (first + i) % SERVICES, port = 20000 + (first + i) % 1000;
+        uint32_t service = serial % SERVICES, port = 20000 + serial++ / SERVICES;
         uint8_t frame[FRAME_BYTES] = {2, 0, 0, 0, 0, 1,    2, 0, 0,
                                       0, 0, 2, 8, 0, 0x45, 0, 0, FRAME_BYTES - 14};
         const uint8_t ends[] = {10,
@@ -147,7 +148,7 @@ static void run_phase(FakeNode *node, unsigned rate)
     uint64_t begin_ns = clock_monotonic_ns();
     uint32_t told = 0;
     for (uint32_t tick = 0; tick < PHASE_S * 1000 / TICK_MS; tick++) {
-        say_packets(node, tick * TICK_FRAMES);
+        say_packets(node);
         unsigned due = rate * (tick + 1) * TICK_MS / 1000;
         say_changes(node, told, due - told);
         told = due;
@@ -172,7 +173,7 @@ static void run_node(const char *path, int fd, unsigned rate)
     }
     for (uint32_t i = 0; i < SERVICES; i++)
         say_service(node, i);
-    say_packets(node, 0);
+    say_packets(node);
     mark(fd, MARK_TOLD);
     char go;
     if (read(fd, &go, 1) != 1)
