@@ -49,7 +49,7 @@ def inventory(build, report, pairs):
 
 def curl(enter, pki):
     """Seconds that curl takes for all the lists, at the same time and over one connection, as the reader asks."""
-    words = ["curl", "--silent", "--show-error", "--fail", "--parallel", "--http2", "--cacert", f"{pki}/ca.crt", "--cert",
+    words = ["curl", "--silent", "--no-progress-meter", "--show-error", "--fail", "--parallel", "--http2", "--cacert", f"{pki}/ca.crt", "--cert",
              f"{pki}/admin.crt", "--key", f"{pki}/admin.key", "--header", "Accept: application/vnd.kubernetes.protobuf"]
     for where in LISTS:
         words += ["--output", "/dev/null", f"https://10.99.0.1:6443{where}?resourceVersion=0"]
