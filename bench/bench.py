@@ -9,6 +9,7 @@ SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(SOURCE, "bench/engines"), os.path.join(SOURCE, "tests/plugins")]
 
 import chain  # noqa: E402
+import identity  # noqa: E402
 import live  # noqa: E402
 import run as engines  # noqa: E402
 import singles  # noqa: E402
@@ -19,6 +20,7 @@ BENCHES = {
     "chain": (chain.cpu, "node -> gRPC -> collector -> file against ssh tcpdump -U, CPU per packet"),
     "rate": (chain.rate, "the same, highest rate without loss"),
     "merge": (singles.merge, "merge and names, 100 streams, ns per packet"),
+    "identity": (identity.run, "memory, look-ups, changes; 50,000 pods from an API server against curl"),
     "live": (live.run, "live through dumpcap against dumpcap alone"),
     "plugin": (singles.plugin, "tshark -r of a million packets with and without the plugin"),
 }

@@ -31,15 +31,17 @@ def endpoint_slice(name):
 
 
 class Watch:
-    def __init__(self, fake, token_file=None):
+    def __init__(self, fake, token_file=None, cluster="", user=None):
+        """cluster, user: what else their parts of the kubeconfig file have."""
         self.directory = tempfile.TemporaryDirectory()
         path = os.path.join(self.directory.name, "config")
-        user = "{tokenFile: %s}" % token_file if token_file else "{}"
+        user = "{tokenFile: %s}" % token_file if token_file else user or "{}"
+        scheme = "https" if cluster else "http"
         with open(path, "w", encoding="utf-8") as file:
             file.write(f"""
 current-context: c
 contexts: [{{name: c, context: {{cluster: k, user: u}}}}]
-clusters: [{{name: k, cluster: {{server: "http://127.0.0.1:{fake.port}"}}}}]
+clusters: [{{name: k, cluster: {{server: "{scheme}://127.0.0.1:{fake.port}"{cluster}}}}}]
 users: [{{name: u, user: {user}}}]
 """)
         self.process = subprocess.Popen([PROGRAM, path, NODE, WATCH_S, STALL_S, REFUSED_S], text=True,
@@ -149,6 +151,76 @@ class Case(unittest.TestCase):
         watch.wait("^known pod shop/c")
         self.assertEqual(1, sum("known pod shop/b" in line for line in watch.seen))
         self.assertEqual(1, watch.stats()["relists"])
+
+    def test_gone_as_the_answer(self):
+        fake = self.fake()
+        fake.put("pods", pod("a"))
+        refused = []
+
+        def hook(handler, name, query):
+            if name != "pods" or "watch" not in query or refused:
+                return False
+            refused.append(query["resourceVersion"][0])
+            fake.status(handler, 410, "too old resource version")
+            return True
+        fake.hook = hook
+        watch = self.watch(fake)
+        watch.wait("^synced")
+        fake.wait_watched("pods")
+        fake.put("pods", pod("b"))
+        watch.wait("^known pod shop/b")
+        self.assertEqual(1, watch.stats()["relists"])
+        self.assertEqual(2, sum("/pods?" in path and "watch=1" not in path for path in fake.requests))
+        self.assertEqual(1, sum("known pod shop/a" in line for line in watch.seen))
+
+    def test_bookmark(self):
+        """After one, the watch goes on from there: nothing is told that is older, nothing is listed anew."""
+        fake = self.fake()
+        fake.put("pods", pod("a"))
+        watch = self.watch(fake)
+        watch.wait("^synced")
+        fake.wait_watched("pods")
+        fake.bookmark("pods", 7000)
+        fake.put("pods", pod("b"))
+        watch.wait("^known pod shop/b")
+        fake.wait_watched("pods")
+        fake.bookmark("pods", 8000)
+        fake.cut("pods")
+        fake.put("pods", pod("c"))
+        watch.wait("^known pod shop/c")
+        asked = [re.search(r"resourceVersion=(\d+)", path)[1] for path in fake.requests
+                 if "/pods?" in path and "watch=1" in path]
+        self.assertIn("8000", asked)
+        self.assertEqual(1, sum("/pods?" in path and "watch=1" not in path for path in fake.requests))
+
+    def test_frozen_server(self):
+        """Its kernel still acknowledges, but nothing comes: neither in a watch nor to a new request."""
+        fake = self.fake()
+        fake.put("pods", pod("a"))
+        frozen, release = threading.Event(), threading.Event()
+        self.addCleanup(release.set)
+
+        def hook(handler, name, query):
+            if name == "pods" and "watch" in query and not frozen.is_set():
+                handler.send_response(200)
+                handler.send_header("Content-Type", fake.content(watch=True))
+                handler.send_header("Transfer-Encoding", "chunked")
+                handler.end_headers()
+                frozen.set()
+            if not frozen.is_set() or release.is_set():
+                return False
+            release.wait(60)
+            handler.close_connection = True
+            return True
+        fake.hook = hook
+        watch = self.watch(fake)
+        watch.wait("^problem Kubernetes API: pods: what is known may be out of date since .*did not end the watch in time")
+        watch.wait("^problem Kubernetes API: pods: .*does not answer")
+        release.set()
+        fake.put("pods", pod("b"))
+        watch.wait("^known pod shop/b")
+        self.assertIn("well Kubernetes API: pods", watch.seen)
+        self.assertFalse(any(line.startswith("gone") for line in watch.seen))
 
     def test_torn_frame(self):
         fake = self.fake()
@@ -297,6 +369,28 @@ class Case(unittest.TestCase):
         fake.put("pods", pod("b"))
         watch.wait("^known pod shop/b")
         self.assertFalse(any("401" in line for line in watch.seen))
+
+    def test_token_read_again_after_a_401(self):
+        """The file has another token but looks as it did, so that only the refusal tells."""
+        with tempfile.NamedTemporaryFile("w", delete=False) as file:
+            file.write("one-1\n")
+        self.addCleanup(os.unlink, file.name)
+        fake = self.fake()
+        fake.token = "one-1"
+        watch = self.watch(fake, token_file=file.name)
+        watch.wait("^synced")
+        fake.wait_watched("pods")
+        status = os.stat(file.name)
+        with fake.lock:
+            fake.token = "two-2"
+        fake.cut("pods")
+        watch.wait("^problem Kubernetes API: .*401.*the credentials are not accepted")
+        with open(file.name, "r+", encoding="utf-8") as same:
+            same.write("two-2\n")
+        os.utime(file.name, ns=(status.st_atime_ns, status.st_mtime_ns))
+        fake.put("pods", pod("b"))
+        watch.wait("^known pod shop/b")
+        self.assertFalse(any(line.startswith("gone") for line in watch.seen))
 
     def test_job_owner(self):
         fake = self.fake()

@@ -60,7 +60,8 @@ class Fake:
     kinds = {"pods": "Pod", "services": "Service", "nodes": "Node", "namespaces": "Namespace",
              "endpointslices": "EndpointSlice", "jobs": "Job"}
 
-    def __init__(self, protobuf=False, slices="v1"):
+    def __init__(self, protobuf=False, slices="v1", tls=None):
+        """tls: an ssl.SSLContext, for HTTPS."""
         self.protobuf, self.slices = protobuf, slices
         self.items = {name: {} for name in self.kinds}
         self.version = 100
@@ -82,7 +83,18 @@ class Fake:
             def do_GET(self):
                 fake.get(self)
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(http.server.ThreadingHTTPServer):
+            def get_request(self):
+                connection, address = super().get_request()
+                if tls:
+                    # The handshake comes with the first read, on the connection's own thread.
+                    connection = tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                return connection, address
+
+            def handle_error(self, request, client_address):
+                """Handshakes are meant to fail here."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -121,13 +133,23 @@ class Fake:
         """Ends the watches, at once and without a good-bye."""
         self.tell(name, None)
 
-    def event(self, change, item):
+    def event(self, change, item, bare=False):
+        """bare: with metadata alone."""
         if not self.protobuf:
             return json.dumps({"type": change, "object": item}).encode() + b"\n"
-        raw = object_bytes(item) if item["kind"] != "Status" else \
-            field(3, item["message"]) + field(6, item["code"])
+        if item["kind"] == "Status":
+            raw = field(3, item["message"]) + field(6, item["code"])
+        else:
+            raw = field(1, field(6, item["metadata"]["resourceVersion"])) if bare else object_bytes(item)
         data = field(1, change) + field(2, field(1, envelope(item["kind"], raw)))
         return struct.pack(">I", len(data)) + data
+
+    def bookmark(self, name, version):
+        """Tells the watches that nothing happened up to `version`."""
+        with self.lock:
+            self.version = version
+            meta = {"name": "", "uid": "", "resourceVersion": str(version)}
+            self.tell(name, self.event("BOOKMARK", {"kind": self.kinds[name], "metadata": meta}, bare=True))
 
     def gone(self):
         return self.event("ERROR", {"kind": "Status", "code": 410, "message": "too old resource version"})

@@ -2,7 +2,7 @@
 /* Watches an API server and prints what it is told, a line each, until standard input ends. A line
  * "stats" on standard input is answered by the counters.
  *
- *   watch-print KUBECONFIG|--in-cluster=DIRECTORY NODE|- [WATCH_S STALL_S REFUSED_RETRY_S]
+ *   watch-print KUBECONFIG|--in-cluster=[DIRECTORY] NODE|- [WATCH_S STALL_S REFUSED_RETRY_S]
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -73,9 +73,10 @@ static const ApiCallbacks callbacks = {print_identity, print_synced, print_probl
 static ApiConfig *read_config(const char *argument, GError **error)
 {
     const char *prefix = "--in-cluster=";
-    return g_str_has_prefix(argument, prefix)
-               ? api_config_in_cluster(argument + strlen(prefix), error)
-               : api_config_kubeconfig(argument, NULL, error);
+    if (!g_str_has_prefix(argument, prefix))
+        return api_config_kubeconfig(argument, NULL, error);
+    const char *directory = argument + strlen(prefix);
+    return api_config_in_cluster(*directory ? directory : NULL, error);
 }
 
 /* False at the end of standard input. */
