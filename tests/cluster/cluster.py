@@ -164,11 +164,11 @@ def session(count=2, prefix=24):
         lab.down()
 
 
-def main(*tests, nodes=2):
+def main(*tests, nodes=2, prefix=24):
     """Runs each test with the cluster; all in one lab, which has so many nodes unless it is up already."""
     failed = 0
     try:
-        with session(nodes) as cluster:
+        with session(nodes, prefix) as cluster:
             for test in tests:
                 try:
                     test(cluster)

@@ -80,12 +80,13 @@ work_image() {
         -cf - . | tar -C "$root$modules" -xf -
     libraries "$root" "$modules"/lib-dynload/*.so
     install "$here/traffic.py" "$root/bin/traffic"
+    gcc -O2 -static -s -o "$root/bin/datagram" "$here/datagram.c"
     pack "$root" localhost/work:1 '["/bin/sleep", "infinity"]' "$1"
 }
 
 case "${1:-}" in
 lab)
-    key=$({ cat "$here/images.sh" "$here/pause.c" "$here/traffic.py"
+    key=$({ cat "$here/images.sh" "$here/pause.c" "$here/datagram.c" "$here/traffic.py"
         dpkg-query -W busybox-static curl libcurl4 libc6 libssl3 python3 libpython3-stdlib; } | sha256sum | cut -c1-12)
     target=$cache/images-$key
     if [ ! -e "$target/complete" ]; then
