@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The API server is away for a while (REMORA_OUTAGE_SECONDS), and what it knew of the past is gone when it comes back
+(410): capture and names go on, the outage is told while it lasts, and the state recovers by itself."""
+import os
+import subprocess
+import tempfile
+import time
+
+import namesakes
+import processes
+from namesakes import check
+
+SECONDS = float(os.environ.get("REMORA_OUTAGE_SECONDS") or 15)
+USER = "system:serviceaccount:remora:remora-node"
+
+
+def problems(daemon, node):
+    return [text for text in daemon.status(node).problems if text.startswith("Kubernetes API")]
+
+
+def probe(cluster, node, address, what):
+    """The HTTP status, as the kubelet would ask for it."""
+    return subprocess.run([*cluster.enter(node, mounts=False), "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}",
+                           "--max-time", "5", f"http://{address}:7471/{what}"], text=True, capture_output=True,
+                          check=False).stdout
+
+
+def watch_outage(cluster, daemon, addresses):
+    """Until the time is over; every node tells the outage, lives, and stays ready."""
+    end = time.monotonic() + SECONDS
+    processes.wait_for(lambda: all(problems(daemon, node) for node in daemon.nodes), "the outage to be told", 30)
+    while time.monotonic() < end:
+        for node in daemon.nodes:
+            check(problems(daemon, node), f"{node} no longer tells the outage")
+            for what in ("healthz", "readyz"):
+                status = probe(cluster, node, addresses[node], what)
+                check(status == "200", f"/{what} of {node} answers {status} while the API server is away")
+        time.sleep(0.5)
+
+
+def lists(cluster):
+    return sum(entry["verb"] == "list" and entry["user"]["username"] == USER for entry in cluster.audit())
+
+
+def last_sent(capture, daemon):
+    """{sender: its newest sequence number in the file}"""
+    newest = {}
+    for d in namesakes.datagrams(daemon, capture.file):
+        if d.to_server:
+            newest[d.sender] = max(newest.get(d.sender, -1), d.sequence)
+    return newest
+
+
+def outage(cluster, daemon):
+    addresses = {node: pod["status"]["podIP"] for node, pod in daemon.pods().items()}
+    pids = {node: daemon.pid(node) for node in daemon.nodes}
+    with cluster.namespace("outage") as namespace, tempfile.TemporaryDirectory() as folder:
+        servers = namesakes.start_servers(cluster, namespace)
+        file = os.path.join(folder, "outage.pcapng")
+        with daemon.capture(file, f"udp port {namesakes.PORT}") as capture:
+            def start(prefix):
+                for node in cluster.nodes:
+                    namesakes.create_pod(cluster, namespace, f"{prefix}-{node}", namesakes.spec(
+                        node, *namesakes.traffic(servers[namesakes.other(cluster, node)], 1000000, 0.05)))
+
+            start("old")
+            capture.until(f"udp.dstport == {namesakes.PORT}", 20)
+            asked = lists(cluster)
+            cluster.compact_etcd()
+            cluster.kill_api_server()
+            try:
+                watch_outage(cluster, daemon, addresses)
+            finally:
+                # What it knew before is gone from etcd, and with its end from its own cache.
+                cluster.start_api_server()
+            start("new")
+            back = time.monotonic()
+            processes.wait_for(lambda: not any(problems(daemon, node) for node in daemon.nodes), "the outage to be over", 60)
+            print(f"problems gone {time.monotonic() - back:.1f} s after the API server is back")
+            names = [f"{prefix}-{node}" for prefix in ("old", "new") for node in cluster.nodes]
+            processes.wait_for(lambda: last_sent(capture, daemon).keys() >= set(names), "new pods to be captured", 30)
+            for name in names:
+                namesakes.delete_pod(cluster, namespace, name)
+            cluster.wait_pods_ready(len(cluster.nodes), "", namespace)
+            got = namesakes.received(cluster, namespace)
+            capture.until(f"udp.dstport == {namesakes.PORT}", len(got), 10)
+        found = namesakes.datagrams(daemon, file)
+        print(f"{len(got)} datagrams arrived, {len(found)} packets in the file; {lists(cluster) - asked} lists anew")
+        check(lists(cluster) - asked >= len(daemon.nodes), "nothing was listed anew: 410 was not forced")
+        check({node: daemon.pid(node) for node in daemon.nodes} == pids, "remora-node was started again")
+        missing = set(got) - {(d.sender, d.sequence) for d in found if d.to_server}
+        check(not missing, f"{len(missing)} of {len(got)} datagrams are not in the file")
+        namesakes.check_names(found, namespace)
