@@ -15,8 +15,8 @@ from settings import HERE, node_ip, path
 from truth import Leg, pod_end
 
 CALLS = 10
-# What the service's side of a client's leg may say: the pod that was chosen is known once translations are.
-UNTIL_TRANSLATIONS = ""
+# Pods on the node's network share its addresses: which of them it is need not be known.
+NOT_TOLD = ""
 
 
 def check(condition, message):
@@ -142,14 +142,14 @@ def legs_of(world):
                 continue
             # Translated on its way: the client sees what it called, ...
             if not client["spec"].get("hostNetwork"):
-                end = {"pod.name": (UNTIL_TRANSLATIONS, server["metadata"]["name"]),
+                end = {"pod.name": server["metadata"]["name"],
                        "service.name": services.get(called[0], SERVICES[server["metadata"]["labels"]["app"]])}
                 legs.append(Leg(f"{name}, called", protocol, near, called, client_end(client), end, least))
             # ... and the server itself, and the client or whom the node put in its place.
             end = client_end(client)
             if far != near:
                 masked += 1
-                end = {"pod.name": (UNTIL_TRANSLATIONS, client["metadata"]["name"])}
+                end = {"pod.name": client["metadata"]["name"]}
             legs.append(Leg(f"{name}, answered", protocol, far, serving, end, end_of(server), least))
     return legs, masked
 
@@ -157,7 +157,7 @@ def legs_of(world):
 def client_end(pod):
     """Of a pod on the node's network only the node is known, not which of those that share its addresses."""
     if pod["spec"].get("hostNetwork"):
-        return {"node.name": pod["spec"]["nodeName"], "pod.name": (UNTIL_TRANSLATIONS, pod["metadata"]["name"])}
+        return {"node.name": pod["spec"]["nodeName"], "pod.name": (NOT_TOLD, pod["metadata"]["name"])}
     end = end_of(pod)
     end["service.name"] = ""
     return end
