@@ -29,13 +29,19 @@ uint32_t seeded_hash(const void *bytes, size_t length)
         (uint32_t)length; /* so that a last word that is not full is unlike a full one */
     do {
         uint64_t sum = seeds[0] + seeds[1] * hash;
-        for (size_t i = 2; length && i < G_N_ELEMENTS(seeds); i++) {
-            uint32_t word = 0;
-            size_t taken = MIN(length, sizeof word);
-            memcpy(&word, at, taken);
+        size_t i = 2;
+        for (; length >= sizeof(uint32_t) && i < G_N_ELEMENTS(seeds); i++) {
+            uint32_t word;
+            memcpy(&word, at, sizeof word); /* of a constant length: a load, and no call */
             sum += seeds[i] * word;
-            at += taken;
-            length -= taken;
+            at += sizeof word;
+            length -= sizeof word;
+        }
+        if (length && i < G_N_ELEMENTS(seeds)) {
+            uint32_t word = 0;
+            memcpy(&word, at, length);
+            sum += seeds[i] * word;
+            length = 0;
         }
         hash = (uint32_t)(sum >> 32);
     } while (length);
