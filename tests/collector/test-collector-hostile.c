@@ -161,6 +161,7 @@ static void test_point_quota(Run *run, gconstpointer data)
     run_wait_for_note(run, "Connected to node-b");
     fake_node_interface(run->nodes[1], 2, "uid-pod-b", "eth1");
     break_form(run->nodes[1]);
+    run_wait_for_note(run, "Lost the connection to node-b"); /* so that all of it has come */
     fake_node_forget(run->nodes[1]);
     fake_node_hello(run->nodes[1], "node-b", "boot-1");
     fake_node_interface(run->nodes[1], 1, "uid-pod-b", "eth2");
