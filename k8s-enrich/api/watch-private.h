@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The inside of an ApiWatch: watch.c (thread and queue), reflector.c (list and watch of one
- * resource; its inside is reflector-private.h), store.c (what is known), job-owners.c (who owns a Job). All but watch.c's queue and
- * counters belongs to the watch's thread. */
+ * resource; its inside is reflector-private.h), store.c (what is known), job-owners.c (who owns a
+ * Job). All but watch.c's queue and counters belongs to the watch's thread. */
 #pragma once
 
 #include "k8s-enrich/api/decode.h"

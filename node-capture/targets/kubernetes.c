@@ -13,9 +13,10 @@
 #include "node-capture/targets/pod-join.h"
 
 #define API_WAIT_NS 3000000000u /* streams wait for it no longer */
-#define UNSEEN_NS   5000000000u /* pods that run by the API server, but of which no process is seen \
-                                 */
-#define POLLED_NS 250000000u    /* how late pods may be known where the kernel does not tell */
+#define UNSEEN_NS                                                                                \
+    5000000000u              /* pods that run by the API server, but of which no process is seen \
+                              */
+#define POLLED_NS 250000000u /* how late pods may be known where the kernel does not tell */
 
 #define API_SUBJECT  "API server"
 #define NODE_SUBJECT "pods of this node"
