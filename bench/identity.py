@@ -40,6 +40,8 @@ def inventory(build, report, pairs):
     against(report, "the same, allocated", [run["allocated a pod"] for run in runs], POD_BYTES, "bytes a pod")
     against(report, "look-up by address and time, 100,000 addresses of 4 versions", [run["look-up"] for run in runs],
             LOOKUP_NS, "ns")
+    against(report, "the same, nine of ten of 1,000 addresses as they are now",
+            [run["look-up of a stream"] for run in runs], LOOKUP_NS, "ns")
     against(report, f"{EVENTS} identity events/s decoded and applied",
             [run["event"] * EVENTS / 1e4 for run in runs], EVENTS_PERCENT, "% of a core")
     runs = [measured(build, "collector", str(EVENTS)) for _ in range(min(pairs, 3))]

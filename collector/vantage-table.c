@@ -8,6 +8,13 @@
 
 #define CLIENT_LEGS_MAX 32 /* looked at when a leg searches its other one */
 #define CLIENT_BYTES    offsetof(VantageClient, hash)
+#define SERVICES_MAX    65536 /* whose capture is remembered */
+
+/* Whether an endpoint of a service is captured, as long as its slices are these. */
+typedef struct ServiceCapture {
+    uint64_t slices_generation;
+    bool captured;
+} ServiceCapture;
 
 struct VantageTable {
     const Inventory *inventory;
@@ -18,10 +25,8 @@ struct VantageTable {
     GQueue used;             /* legs, least recently used first */
     GHashTable *live_points; /* a set of CapturePoint ids */
     GHashTable *captured;    /* pod uid -> number of live points */
-    /* Services with a captured endpoint, "namespace/name", as of these. */
-    GHashTable *captured_services;
-    bool captured_services_valid;
-    uint64_t captured_services_generation;
+    GHashTable *services;    /* "namespace/name" -> ServiceCapture, for the points as they are */
+    uint64_t endpoints_examined;
     VantageService *held_service;
     uint64_t evicted;
 };
@@ -59,7 +64,7 @@ VantageTable *vantage_table_new(const Inventory *inventory, const Translations *
     g_queue_init(&table->used);
     table->live_points = g_hash_table_new(NULL, NULL);
     table->captured = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, NULL);
-    table->captured_services = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, NULL);
+    table->services = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, g_free);
     return table;
 }
 
@@ -131,7 +136,7 @@ VantageTable *vantage_table_free(VantageTable *table)
     g_hash_table_destroy(table->clients);
     g_hash_table_destroy(table->live_points);
     g_hash_table_destroy(table->captured);
-    g_hash_table_destroy(table->captured_services);
+    g_hash_table_destroy(table->services);
     service_unref(table->held_service);
     g_free(table);
     return NULL;
@@ -162,36 +167,42 @@ void vantage_table_point_changed(VantageTable *table, const CapturePoint *point)
         g_hash_table_insert(table->captured, g_strdup(point->target_uid), GUINT_TO_POINTER(count));
     else
         g_hash_table_remove(table->captured, point->target_uid);
-    table->captured_services_valid = false;
+    g_hash_table_remove_all(table->services);
 }
 
-static void collect_captured_service(const Entity *entity, void *userdata)
+typedef struct SliceSearch {
+    VantageTable *table;
+    bool captured;
+} SliceSearch;
+
+static void search_slice(const Entity *slice, void *userdata)
 {
-    VantageTable *table = userdata;
-    if (entity->kind != ENTITY_ENDPOINT_SLICE)
-        return;
-    for (size_t i = 0; i < entity->n_endpoints; i++) {
-        if (g_hash_table_contains(table->captured, entity->endpoints[i].target_uid)) {
-            g_hash_table_add(
-                table->captured_services,
-                g_strdup_printf("%s/%s", entity->namespace_name, entity->service_name));
-            return;
-        }
+    SliceSearch *search = userdata;
+    for (size_t i = 0; !search->captured && i < slice->n_endpoints; i++) {
+        search->captured =
+            g_hash_table_contains(search->table->captured, slice->endpoints[i].target_uid);
+        search->table->endpoints_examined++;
     }
 }
 
+/* Only the service's own slices are looked at, and again only when they changed: with many services
+ * something changes before every new connection. */
 static bool service_is_captured(VantageTable *table, const Entity *service)
 {
-    uint64_t generation = inventory_generation(table->inventory);
-    if (!table->captured_services_valid || table->captured_services_generation != generation) {
-        g_hash_table_remove_all(table->captured_services);
-        inventory_foreach(table->inventory, 0, collect_captured_service, table);
-        table->captured_services_generation = generation;
-        table->captured_services_valid = true;
-    }
-    char name[600];
-    g_snprintf(name, sizeof name, "%s/%s", service->namespace_name, service->name);
-    return g_hash_table_contains(table->captured_services, name);
+    uint64_t generation = inventory_slices_generation(table->inventory, service);
+    g_autofree char *name = g_strdup_printf("%s/%s", service->namespace_name, service->name);
+    ServiceCapture *known = g_hash_table_lookup(table->services, name);
+    if (known && known->slices_generation == generation)
+        return known->captured;
+
+    SliceSearch search = {.table = table};
+    inventory_foreach_slice(table->inventory, service, search_slice, &search);
+    if (g_hash_table_size(table->services) >= SERVICES_MAX)
+        g_hash_table_remove_all(table->services);
+    known = g_new(ServiceCapture, 1);
+    *known = (ServiceCapture){generation, search.captured};
+    g_hash_table_replace(table->services, g_steal_pointer(&name), known);
+    return search.captured;
 }
 
 /* ---- Keys ------------------------------------------------------------------------------------*/
@@ -562,4 +573,9 @@ void vantage_table_stats(const VantageTable *table, size_t *ret_connections, uin
 {
     *ret_connections = table->used.length;
     *ret_evicted = table->evicted;
+}
+
+uint64_t vantage_table_endpoints_examined(const VantageTable *table)
+{
+    return table->endpoints_examined;
 }

@@ -77,6 +77,8 @@ void vantage_table_translated(VantageTable *table, const Translation *translatio
 /* The connection through a service that the leg is of, or NULL; kept until the next call. */
 const VantageService *vantage_table_hold_service(VantageTable *table, const VantageLeg *leg);
 void vantage_table_stats(const VantageTable *table, size_t *ret_connections, uint64_t *ret_evicted);
+/* How many endpoints were looked at so far to tell which services are captured. */
+uint64_t vantage_table_endpoints_examined(const VantageTable *table);
 
 bool vantage_leg_server_is_src(const VantageLeg *leg, const VantagePacket *packet);
 bool vantage_leg_at_server(const VantageLeg *leg, const VantagePacket *packet);

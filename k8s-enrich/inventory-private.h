@@ -24,7 +24,9 @@ typedef struct Name {
     EntityKind kind;
     char *namespace_name, *name;
     Timeline *versions;
-    unsigned references; /* by versions and by holders */
+    Timeline *slices;           /* of a service: all versions of the endpoint slices that name it */
+    uint64_t slices_generation; /* the inventory's, of the last change of them */
+    unsigned references;        /* by versions and by holders */
 } Name;
 
 struct Inventory {

@@ -45,6 +45,7 @@ static void name_free(gpointer data)
 {
     Name *name = data;
     timeline_free(name->versions);
+    timeline_free(name->slices);
     g_free(name->namespace_name);
     g_free(name->name);
     g_free(name);
@@ -163,6 +164,18 @@ static void visit_endpoints(const Walk *walk)
     }
 }
 
+/* The generation rises when the change is complete. */
+static void visit_slices_of_service(const Walk *walk)
+{
+    if (!walk->target)
+        return;
+    walk->target->slices_generation = walk->inventory->generation + 1;
+    if (walk->insert)
+        timeline_insert(&walk->target->slices, walk->entity, NULL);
+    else
+        timeline_remove(&walk->target->slices, walk->entity);
+}
+
 static void visit_own_name(const Walk *walk)
 {
     const Entity *entity = walk->entity;
@@ -196,6 +209,7 @@ static void visit_all(const Walk *walk)
         break;
     case ENTITY_ENDPOINT_SLICE:
         visit_endpoints(walk);
+        visit_slices_of_service(walk);
         break;
     case ENTITY_NAMESPACE:
         break;
@@ -386,5 +400,31 @@ void inventory_foreach(const Inventory *inventory, uint64_t time_ns,
             callback(newest_version(record), userdata);
         else if (version)
             callback(version->entity, userdata);
+    }
+}
+
+static const Name *service_name(const Inventory *inventory, const Entity *service)
+{
+    Name probe = {.kind = ENTITY_SERVICE,
+                  .namespace_name = (char *)service->namespace_name,
+                  .name = (char *)service->name};
+    return g_hash_table_lookup(inventory->names, &probe);
+}
+
+uint64_t inventory_slices_generation(const Inventory *inventory, const Entity *service)
+{
+    const Name *name = service_name(inventory, service);
+    return name ? name->slices_generation : 0;
+}
+
+void inventory_foreach_slice(const Inventory *inventory, const Entity *service,
+                             void (*callback)(const Entity *slice, void *userdata), void *userdata)
+{
+    const Name *name = service_name(inventory, service);
+    const Timeline *slices = name ? name->slices : NULL;
+    for (size_t i = 0; slices && i < slices->n_holders; i++) {
+        const Entity *slice = slices->holders[i].entity;
+        if (newest_version(find_record(inventory, slice->kind, slice->uid)) == slice)
+            callback(slice, userdata);
     }
 }

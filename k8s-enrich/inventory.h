@@ -160,3 +160,10 @@ size_t inventory_versions(const Inventory *inventory, EntityKind kind, const cha
  * or not. The callback must not change the inventory. */
 void inventory_foreach(const Inventory *inventory, uint64_t time_ns,
                        void (*callback)(const Entity *entity, void *userdata), void *userdata);
+/* The newest version of each endpoint slice of a service, ended or not. The callback must not
+ * change the inventory. */
+void inventory_foreach_slice(const Inventory *inventory, const Entity *service,
+                             void (*callback)(const Entity *slice, void *userdata), void *userdata);
+/* The generation in which the slices of a service changed last; 0 if it has none. While it stays
+ * the same, so does what inventory_foreach_slice() tells. */
+uint64_t inventory_slices_generation(const Inventory *inventory, const Entity *service);

@@ -119,22 +119,34 @@ static void add_pods(Inventory *inventory, uint32_t first, uint32_t count, uint3
     }
 }
 
-static double lookup_ns(const Inventory *inventory, uint32_t n)
+/* Of `n` addresses any, and any of their versions: nothing of it is in the processor's caches. With
+ * `hot` nine look-ups of ten are of that many addresses and their last version, as connections of
+ * now are. */
+static double lookup_ns(const Inventory *inventory, uint32_t n, uint32_t hot)
 {
     const uint32_t lookups = 1000000;
     g_autofree IpAddress *asked = g_new(IpAddress, n);
     for (uint32_t i = 0; i < n; i++)
-        asked[i] = nth_address((uint32_t)g_random_int_range(0, (gint32)n));
+        asked[i] = nth_address((uint32_t)g_random_int_range(0, (gint32)(hot && i % 10 ? hot : n)));
     uint64_t found = 0, start_ns = bench_clock_ns(CLOCK_THREAD_CPUTIME_ID);
     for (uint32_t i = 0; i < lookups; i++) {
         Peer peer;
         inventory_lookup(inventory, &asked[i % n], 6, 8080,
-                         BENCH_VERSION_NS + i % 4000 * (BENCH_VERSION_NS / 1000), &peer);
+                         BENCH_VERSION_NS + (hot ? 3999 : i % 4000) * (BENCH_VERSION_NS / 1000),
+                         &peer);
         found += peer.type == PEER_POD;
     }
     if (found != lookups)
         g_error("%" PRIu64 " of %u look-ups found a pod", found, lookups);
     return (double)(bench_clock_ns(CLOCK_THREAD_CPUTIME_ID) - start_ns) / lookups;
+}
+
+static double best_lookup_ns(const Inventory *inventory, uint32_t n, uint32_t hot)
+{
+    double best_ns = lookup_ns(inventory, n, hot);
+    for (unsigned i = 0; i < 8; i++)
+        best_ns = MIN(best_ns, lookup_ns(inventory, n, hot));
+    return best_ns;
 }
 
 /* Events as they come in: encoded, of pods that come and go beside the others. */
@@ -173,10 +185,8 @@ static int run_inventory(uint32_t pods)
     add_pods(inventory, pods, addresses - MIN(pods, addresses), 0);
     for (uint32_t version = 1; version < 4; version++)
         add_pods(inventory, 0, addresses, version);
-    double best_ns = lookup_ns(inventory, addresses);
-    for (unsigned i = 0; i < 8; i++)
-        best_ns = MIN(best_ns, lookup_ns(inventory, addresses));
-    printf("look-up: %.1f ns\n", best_ns);
+    printf("look-up: %.1f ns\n", best_lookup_ns(inventory, addresses, 0));
+    printf("look-up of a stream: %.1f ns\n", best_lookup_ns(inventory, addresses, 1000));
     printf("event: %.2f us\n", event_us(inventory, 2 * addresses));
     inventory_free(inventory);
     return 0;

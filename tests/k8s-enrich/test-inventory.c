@@ -379,6 +379,70 @@ static void test_forget(void)
     inventory_free(inventory);
 }
 
+static void add_slice(Inventory *inventory, const char *uid, const char *service, uint64_t from_s,
+                      uint64_t to_s)
+{
+    add(inventory, &(Entity){.kind = ENTITY_ENDPOINT_SLICE,
+                             .uid = uid,
+                             .namespace_name = "shop",
+                             .name = uid,
+                             .service_name = service,
+                             .from_ns = SECONDS(from_s),
+                             .to_ns = SECONDS(to_s)});
+}
+
+static void add_slice_start(const Entity *slice, void *userdata)
+{
+    *(uint64_t *)userdata += slice->from_ns;
+}
+
+/* The starts of the slices that are told, added up: powers of two, so that each can be told. */
+static uint64_t slice_starts(const Inventory *inventory, const char *service)
+{
+    uint64_t sum_ns = 0;
+    Entity named = {.kind = ENTITY_SERVICE, .namespace_name = "shop", .name = service};
+    inventory_foreach_slice(inventory, &named, add_slice_start, &sum_ns);
+    return sum_ns / SECONDS(1);
+}
+
+static void test_slices_of_service(void)
+{
+    Inventory *inventory = inventory_new();
+    Entity web = {.kind = ENTITY_SERVICE, .namespace_name = "shop", .name = "web"};
+    g_assert_cmpuint(inventory_slices_generation(inventory, &web), ==, 0);
+    add_slice(inventory, "web-a", "web", 64, 0);
+    add_slice(inventory, "web-b", "web", 128, 0);
+    add_slice(inventory, "cart-a", "cart", 256, 0);
+    g_assert_cmpuint(slice_starts(inventory, "web"), ==, 64 + 128);
+    g_assert_cmpuint(slice_starts(inventory, "cart"), ==, 256);
+    g_assert_cmpuint(slice_starts(inventory, "none"), ==, 0);
+
+    uint64_t generation = inventory_slices_generation(inventory, &web);
+    add_simple(inventory, ENTITY_POD, "cart", "10.0.0.1", 100, 0);
+    add_slice(inventory, "cart-b", "cart", 512, 0);
+    g_assert_cmpuint(inventory_slices_generation(inventory, &web), ==, generation);
+    /* It goes over to another service: both have changed. */
+    uint64_t before =
+        inventory_slices_generation(inventory, &(Entity){.namespace_name = "shop", .name = "cart"});
+    add_slice(inventory, "web-a", "cart", 1024, 0);
+    g_assert_cmpuint(slice_starts(inventory, "web"), ==, 128);
+    g_assert_cmpuint(slice_starts(inventory, "cart"), ==, 256 + 512 + 1024);
+    g_assert_cmpuint(inventory_slices_generation(inventory, &web), >, generation);
+    g_assert_cmpuint(
+        inventory_slices_generation(inventory, &(Entity){.namespace_name = "shop", .name = "cart"}),
+        >, before);
+
+    /* A service that comes again is never taken for what it was before. */
+    generation = inventory_generation(inventory);
+    inventory_remove(inventory, ENTITY_ENDPOINT_SLICE, "web-a", SECONDS(2));
+    inventory_remove(inventory, ENTITY_ENDPOINT_SLICE, "web-b", SECONDS(2));
+    g_assert_cmpuint(slice_starts(inventory, "web"), ==, 0);
+    g_assert_cmpuint(inventory_slices_generation(inventory, &web), ==, 0);
+    add_slice(inventory, "web-b", "web", 2048, 0);
+    g_assert_cmpuint(inventory_slices_generation(inventory, &web), >, generation);
+    inventory_free(inventory);
+}
+
 static void collect(const Entity *entity, void *userdata)
 {
     GString *text = userdata;
@@ -472,6 +536,7 @@ int main(int argc, char **argv)
     g_test_add_func("/inventory/versions", test_versions);
     g_test_add_func("/inventory/repetition", test_repetition);
     g_test_add_func("/inventory/forget", test_forget);
+    g_test_add_func("/inventory/slices-of-service", test_slices_of_service);
     g_test_add_func("/inventory/foreach", test_foreach);
     g_test_add_func("/inventory/apply", test_apply);
     g_test_add_func("/inventory/references", test_references);
