@@ -379,8 +379,8 @@ static void test_forget(void)
     inventory_free(inventory);
 }
 
-static void add_slice(Inventory *inventory, const char *uid, const char *service, uint64_t from_s,
-                      uint64_t to_s)
+static void add_empty_slice(Inventory *inventory, const char *uid, const char *service,
+                            uint64_t from_s, uint64_t to_s)
 {
     add(inventory, &(Entity){.kind = ENTITY_ENDPOINT_SLICE,
                              .uid = uid,
@@ -410,21 +410,21 @@ static void test_slices_of_service(void)
     Inventory *inventory = inventory_new();
     Entity web = {.kind = ENTITY_SERVICE, .namespace_name = "shop", .name = "web"};
     g_assert_cmpuint(inventory_slices_generation(inventory, &web), ==, 0);
-    add_slice(inventory, "web-a", "web", 64, 0);
-    add_slice(inventory, "web-b", "web", 128, 0);
-    add_slice(inventory, "cart-a", "cart", 256, 0);
+    add_empty_slice(inventory, "web-a", "web", 64, 0);
+    add_empty_slice(inventory, "web-b", "web", 128, 0);
+    add_empty_slice(inventory, "cart-a", "cart", 256, 0);
     g_assert_cmpuint(slice_starts(inventory, "web"), ==, 64 + 128);
     g_assert_cmpuint(slice_starts(inventory, "cart"), ==, 256);
     g_assert_cmpuint(slice_starts(inventory, "none"), ==, 0);
 
     uint64_t generation = inventory_slices_generation(inventory, &web);
     add_simple(inventory, ENTITY_POD, "cart", "10.0.0.1", 100, 0);
-    add_slice(inventory, "cart-b", "cart", 512, 0);
+    add_empty_slice(inventory, "cart-b", "cart", 512, 0);
     g_assert_cmpuint(inventory_slices_generation(inventory, &web), ==, generation);
     /* It goes over to another service: both have changed. */
     uint64_t before =
         inventory_slices_generation(inventory, &(Entity){.namespace_name = "shop", .name = "cart"});
-    add_slice(inventory, "web-a", "cart", 1024, 0);
+    add_empty_slice(inventory, "web-a", "cart", 1024, 0);
     g_assert_cmpuint(slice_starts(inventory, "web"), ==, 128);
     g_assert_cmpuint(slice_starts(inventory, "cart"), ==, 256 + 512 + 1024);
     g_assert_cmpuint(inventory_slices_generation(inventory, &web), >, generation);
@@ -438,7 +438,7 @@ static void test_slices_of_service(void)
     inventory_remove(inventory, ENTITY_ENDPOINT_SLICE, "web-b", SECONDS(2));
     g_assert_cmpuint(slice_starts(inventory, "web"), ==, 0);
     g_assert_cmpuint(inventory_slices_generation(inventory, &web), ==, 0);
-    add_slice(inventory, "web-b", "web", 2048, 0);
+    add_empty_slice(inventory, "web-b", "web", 2048, 0);
     g_assert_cmpuint(inventory_slices_generation(inventory, &web), >, generation);
     inventory_free(inventory);
 }
