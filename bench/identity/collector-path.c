@@ -243,7 +243,7 @@ static void measure(Collector *collector, int fd, size_t resident)
 
 int bench_collector(unsigned rate)
 {
-    static const CollectorSink sink = {take_bytes, take_note};
+    static const CollectorSink sink = {.write = take_bytes, .note = take_note};
     char folder[] = "/tmp/remora-bench-XXXXXX";
     int pair[2];
     if (!mkdtemp(folder) || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
