@@ -29,7 +29,7 @@ struct ApiTransfer {
     struct curl_slist *headers, *connect_to;
     const ApiTransferOps *ops;
     void *userdata;
-    bool begun;
+    bool begun, has_certificate;
     char error[CURL_ERROR_SIZE];
 };
 
@@ -232,6 +232,7 @@ ApiTransfer *api_transfer_new(ApiTransport *transport, const char *path, const c
     set_up(transfer, path, accept, stall_s);
     set_trust(transfer->easy, transport->config);
     set_identity(transfer, &identity);
+    transfer->has_certificate = identity.certificate_data || identity.certificate_path;
     curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
     curl_multi_add_handle(transport->multi, transfer->easy);
     return transfer;
@@ -249,6 +250,21 @@ ApiTransfer *api_transfer_free(ApiTransfer *transfer)
     return NULL;
 }
 
+/* In TLS 1.3 a client writes at once behind its certificate (RFC 8446, figure 1): if the server
+ * refuses that, the write may fail before the alert that says why has been read. So the likely
+ * cause stands beside what curl says. */
+static char *describe(const ApiTransfer *transfer, CURLcode result)
+{
+    const char *what = *transfer->error ? transfer->error : curl_easy_strerror(result);
+    bool is_broken = result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR ||
+                     result == CURLE_HTTP2 || result == CURLE_SSL_CONNECT_ERROR;
+    if (transfer->begun || !is_broken || !g_str_has_prefix(transfer->transport->base, "https:"))
+        return g_strdup(what);
+    return g_strdup_printf("%s (before any answer: does the server accept %s?)", what,
+                           transfer->has_certificate ? "our client certificate"
+                                                     : "callers without a client certificate");
+}
+
 static void end_transfers(ApiTransport *transport)
 {
     CURLMsg *message;
@@ -259,9 +275,7 @@ static void end_transfers(ApiTransport *transport)
             continue;
         CURLcode result = message->data.result;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
-        g_autofree char *error = NULL;
-        if (result != CURLE_OK)
-            error = g_strdup(*transfer->error ? transfer->error : curl_easy_strerror(result));
+        g_autofree char *error = result == CURLE_OK ? NULL : describe(transfer, result);
         if (result == CURLE_OK && !transfer->begun)
             begin(transfer);
         const ApiTransferOps *ops = transfer->ops;
