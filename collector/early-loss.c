@@ -4,6 +4,8 @@
 #include <glib.h>
 #include <string.h>
 
+#include "common/seeded-hash.h"
+
 #define NODES_MAX     1000 /* a peer may tell of losses at any number of nodes */
 #define OTHERS        "other nodes"
 #define TEXT_MAX      300u
@@ -34,7 +36,7 @@ static void early_loss_free(gpointer data)
 EarlyLosses *early_losses_new(void)
 {
     EarlyLosses *losses = g_new0(EarlyLosses, 1);
-    losses->nodes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, early_loss_free);
+    losses->nodes = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, early_loss_free);
     return losses;
 }
 

@@ -3,6 +3,8 @@
 
 #include <glib.h>
 
+#include "common/seeded-hash.h"
+
 #define NODES_MAX 10000u /* a peer may call itself something else each time it comes */
 
 struct KnownNodes {
@@ -21,7 +23,7 @@ static void node_free(gpointer data)
 KnownNodes *known_nodes_new(void)
 {
     KnownNodes *nodes = g_new0(KnownNodes, 1);
-    nodes->nodes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, node_free);
+    nodes->nodes = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, node_free);
     return nodes;
 }
 

@@ -4,6 +4,8 @@
 #include <glib.h>
 #include <inttypes.h>
 
+#include "common/seeded-hash.h"
+
 #define LOSS_INTERVAL_NS   (1000u * 1000000u)
 #define REPEAT_INTERVAL_NS (10u * 1000000000ull)
 #define SAID_MAX           1000 /* sentences remembered */
@@ -29,8 +31,8 @@ Notes *notes_new(const CollectorSink *sink, void *userdata)
     Notes *notes = g_new0(Notes, 1);
     notes->sink = sink;
     notes->userdata = userdata;
-    notes->losses = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    notes->said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    notes->losses = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, g_free);
+    notes->said = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, g_free);
     return notes;
 }
 

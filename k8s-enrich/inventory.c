@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/seeded-hash.h"
 #include "k8s-enrich/entity.h"
 #include "k8s-enrich/inventory-private.h"
 
 static guint record_hash(gconstpointer data)
 {
-    return (guint)((const Record *)data)->key;
+    const Record *record = data; /* the key is what a node likes it to be */
+    return seeded_hash(&record->key, sizeof record->key);
 }
 
 static gboolean record_equal(gconstpointer data_a, gconstpointer data_b)
@@ -31,7 +33,7 @@ static void record_free(gpointer data)
 static guint name_hash(gconstpointer data)
 {
     const Name *name = data;
-    return g_str_hash(name->name) * 31 + g_str_hash(name->namespace_name) + name->kind;
+    return seeded_str_hash(name->name) * 31 + seeded_str_hash(name->namespace_name) + name->kind;
 }
 
 static gboolean name_equal(gconstpointer data_a, gconstpointer data_b)
