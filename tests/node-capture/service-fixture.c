@@ -91,14 +91,19 @@ void service_give_packets(ServiceFixture *fixture, uint32_t batches, uint8_t mar
     source_fake_watermark(fixture->source, service_time_of(fixture->sent));
 }
 
-Remora__V1__GetStatusResponse *service_get_status(const ServiceFixture *fixture)
+static uint8_t *ask(const ServiceFixture *fixture, const char *method, size_t *ret_length)
 {
     g_autoptr(GError) error = NULL;
-    g_autofree uint8_t *bytes = NULL;
-    size_t length;
-    rpc_channel_call(fixture->channel, REMORA_METHOD_GET_STATUS, "", 0, 10000000000u, &bytes,
-                     &length, &error);
+    uint8_t *bytes;
+    rpc_channel_call(fixture->channel, method, "", 0, 10000000000u, &bytes, ret_length, &error);
     g_assert_no_error(error);
+    return bytes;
+}
+
+Remora__V1__GetStatusResponse *service_get_status(const ServiceFixture *fixture)
+{
+    size_t length;
+    g_autofree uint8_t *bytes = ask(fixture, REMORA_METHOD_GET_STATUS, &length);
     Remora__V1__GetStatusResponse *status =
         remora__v1__get_status_response__unpack(NULL, length, bytes);
     g_assert_nonnull(status);
@@ -120,12 +125,8 @@ uint64_t service_counter(const ServiceFixture *fixture, const char *name)
 
 Remora__V1__ListTargetsResponse *service_list_targets(const ServiceFixture *fixture)
 {
-    g_autoptr(GError) error = NULL;
-    g_autofree uint8_t *bytes = NULL;
     size_t length;
-    rpc_channel_call(fixture->channel, REMORA_METHOD_LIST_TARGETS, "", 0, 10000000000u, &bytes,
-                     &length, &error);
-    g_assert_no_error(error);
+    g_autofree uint8_t *bytes = ask(fixture, REMORA_METHOD_LIST_TARGETS, &length);
     Remora__V1__ListTargetsResponse *list =
         remora__v1__list_targets_response__unpack(NULL, length, bytes);
     g_assert_nonnull(list);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "tests/node-capture/source/netns.h"
 
 #define WAIT_US (10 * G_USEC_PER_SEC)
 
@@ -92,6 +93,46 @@ void pod_maker_end(void)
     nftw(root, end_group, 16, FTW_DEPTH | FTW_PHYS);
     g_assert_cmpint(access(root, F_OK), ==, -1);
     g_clear_pointer(&root, g_free);
+}
+
+static int run_version(int version, int argc, char **argv, char *(*missing)(void),
+                       void (*add_tests)(int version))
+{
+    const char *reason;
+    if (!pod_maker_begin(version, &reason)) {
+        printf("# version %d left out: %s\n", version, reason);
+        return 77;
+    }
+    fflush(stdout);
+    pid_t child = fork();
+    g_assert_cmpint(child, >=, 0);
+    if (child == 0) {
+        g_autofree char *why = missing ? missing() : NULL;
+        if (why) {
+            printf("1..0 # SKIP %s", why);
+            fflush(stdout);
+            _exit(77);
+        }
+        g_test_init(&argc, &argv, NULL);
+        add_tests(version);
+        int result = g_test_run();
+        fflush(stdout);
+        _exit(result);
+    }
+    int status;
+    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    pod_maker_end();
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+int pod_maker_main(int argc, char **argv, char *(*missing)(void), void (*add_tests)(int version))
+{
+    if (!netns_enter_own()) {
+        return 77;
+    }
+    int second = run_version(2, argc, argv, missing, add_tests);
+    int first = run_version(1, argc, argv, missing, add_tests);
+    return first == 77 ? second : second == 77 ? first : first | second;
 }
 
 const char *pod_maker_root(void)

@@ -12,6 +12,11 @@
  * (static) if there is none. */
 bool pod_maker_begin(int version, const char **ret_reason);
 void pod_maker_end(void);
+/* The main() of tests that need one: add_tests() and g_test_run() in a network namespace of their
+ * own, once for each version that is there, each in a process of its own, so that a failed
+ * assertion leaves nothing behind. missing() (or NULL) says why that cannot be here; NULL if it
+ * can. Returns main()'s status: 77 if neither version ran. */
+int pod_maker_main(int argc, char **argv, char *(*missing)(void), void (*add_tests)(int version));
 /* The folder as /proc/PID/cgroup shows it: "/remora-test-PID". */
 const char *pod_maker_root(void);
 

@@ -463,40 +463,7 @@ static void add_tests(int version)
     }
 }
 
-/* Each version in a process of its own: a failed assertion ends it, and the parent cleans up. */
-static int run_version(int version, int argc, char **argv)
-{
-    const char *reason;
-    if (!pod_maker_begin(version, &reason)) {
-        printf("# version %d left out: %s\n", version, reason);
-        return 77;
-    }
-    fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) {
-        g_autofree char *why = missing();
-        if (why) {
-            printf("1..0 # SKIP %s", why);
-            fflush(stdout);
-            _exit(77);
-        }
-        g_test_init(&argc, &argv, NULL);
-        add_tests(version);
-        int result = g_test_run();
-        fflush(stdout);
-        _exit(result);
-    }
-    int status;
-    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
-    pod_maker_end();
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-}
-
 int main(int argc, char **argv)
 {
-    if (!netns_enter_own()) {
-        return 77;
-    }
-    int second = run_version(2, argc, argv), first = run_version(1, argc, argv);
-    return first == 77 ? second : second == 77 ? first : first | second;
+    return pod_maker_main(argc, argv, missing, add_tests);
 }

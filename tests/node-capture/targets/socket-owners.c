@@ -443,44 +443,23 @@ static void test_host(Fixture *fixture, gconstpointer unused)
     finish(fixture, other);
 }
 
-static int run_version(int version, int argc, char **argv)
+static void add_tests(int version)
 {
-    const char *reason;
-    if (!pod_maker_begin(version, &reason)) {
-        g_printerr("control groups version %d: %s\n", version, reason);
-        return 77;
+    static const struct {
+        const char *name, *host_netns;
+        void (*run)(Fixture *fixture, gconstpointer unused);
+    } tests[] = {
+        {"connection", NULL, test_connection}, {"udp", NULL, test_udp},
+        {"unanswered", NULL, test_unanswered}, {"existing", NULL, test_existing},
+        {"overflow", NULL, test_overflow},     {"host", "/proc/self/ns/net", test_host},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(tests); i++) {
+        g_autofree char *name = g_strdup_printf("/socket-owners/v%d/%s", version, tests[i].name);
+        g_test_add(name, Fixture, tests[i].host_netns, setup, tests[i].run, teardown);
     }
-    pid_t pid = fork(); /* g_test_run() runs once in a process */
-    g_assert_cmpint(pid, >=, 0);
-    if (pid == 0) {
-        g_test_init(&argc, &argv, NULL);
-        static const struct {
-            const char *name, *host_netns;
-            void (*run)(Fixture *fixture, gconstpointer unused);
-        } tests[] = {
-            {"/socket-owners/connection", NULL, test_connection},
-            {"/socket-owners/udp", NULL, test_udp},
-            {"/socket-owners/unanswered", NULL, test_unanswered},
-            {"/socket-owners/existing", NULL, test_existing},
-            {"/socket-owners/overflow", NULL, test_overflow},
-            {"/socket-owners/host", "/proc/self/ns/net", test_host},
-        };
-        for (size_t i = 0; i < G_N_ELEMENTS(tests); i++) {
-            g_test_add(tests[i].name, Fixture, tests[i].host_netns, setup, tests[i].run, teardown);
-        }
-        _exit(g_test_run());
-    }
-    int status;
-    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
-    pod_maker_end();
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
 int main(int argc, char **argv)
 {
-    if (!netns_enter_own()) {
-        return 77;
-    }
-    int second = run_version(2, argc, argv), first = run_version(1, argc, argv);
-    return first == 77 ? second : second == 77 ? first : first | second;
+    return pod_maker_main(argc, argv, NULL, add_tests);
 }
