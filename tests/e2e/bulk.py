@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 
-from common import REMORADUMP, Cluster, captured, check, check_equal, main, start_nodes, stop, wait_for, wireshark
+from common import (REMORADUMP, Cluster, captured, check, check_equal, main, start_nodes, stop, tcpdump, wait_for,
+                    wireshark)
 from demo import settled
 
 CLIENT, SERVER, PORT = "client-0", "server-0", 5001
@@ -72,13 +73,6 @@ def lose(cluster, name, hook):
 """)
 
 
-def tcpdump(cluster, pod, path):
-    process = cluster.spawn(pod, ["tcpdump", "-i", "eth0", "-U", "-B", "32768", "-s", str(SNAP_LENGTH), "-w", path,
-                                  "-Z", "root", "tcp"], log=f"tcpdump-{pod}.log")
-    wait_for(lambda: os.path.exists(path) and os.path.getsize(path) >= 24, "tcpdump")
-    return process
-
-
 def dump(endpoints, path, *options):
     return subprocess.Popen([REMORADUMP, "-w", path, "--snap-length", str(SNAP_LENGTH), "--endpoint",
                              ",".join(endpoints), *options, "tcp"], stderr=subprocess.PIPE, text=True)
@@ -90,7 +84,8 @@ def record(cluster, ours, theirs):
     lose(cluster, "worker-1", "forward")
     lose(cluster, SERVER, "input")
     endpoints, _ = start_nodes(cluster)
-    truth = [tcpdump(cluster, pod, path) for pod, path in theirs.items()]
+    truth = [tcpdump(cluster, pod, "eth0", path, "-B", "32768", "-s", str(SNAP_LENGTH), "tcp")
+             for pod, path in theirs.items()]
     # Of both pods that have the connection one is in the file: the server's.
     dumps = [dump(endpoints.values(), ours[SERVER]), dump(endpoints.values(), ours[CLIENT], "--pod", f"bulk/{CLIENT}")]
     try:
@@ -108,7 +103,7 @@ def record(cluster, ours, theirs):
     for process in truth:
         cluster.kill(process, signal.SIGINT)
     for pod in theirs:
-        with open(os.path.join(cluster.folder, f"tcpdump-{pod}.log"), encoding="utf-8") as file:
+        with open(os.path.join(cluster.folder, f"tcpdump-{pod}-eth0.log"), encoding="utf-8") as file:
             told = file.read()
         check(re.search(r"^0 packets dropped by kernel", told, re.M), f"tcpdump lost packets: {told}")
 

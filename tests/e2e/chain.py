@@ -7,31 +7,23 @@ import signal
 import subprocess
 import time
 
-from common import (captured, check, check_equal, main, start_nodes, stop, wait_for,
+from common import (captured, check, check_equal, main, start_nodes, stop, tcpdump, wait_for,
                     wireshark)
 import shop
 from demo import settled
 
-RETRANSMISSIONS = ("tcp.analysis.retransmission || tcp.analysis.fast_retransmission || "
-                   "tcp.analysis.spurious_retransmission || tcp.analysis.out_of_order || "
-                   "tcp.analysis.duplicate_ack || tcp.analysis.lost_segment")
+SENT_AGAIN = [f"tcp.analysis.{finding}" for finding in (
+    "retransmission", "fast_retransmission", "spurious_retransmission", "out_of_order", "duplicate_ack", "lost_segment")]
 # One packet of a connection, whichever leg of a ClusterIP it is seen on.
 KEY = ("ip.proto", "tcp.seq_raw", "tcp.ack_raw", "tcp.flags", "tcp.len", "udp.length", "dns.id",
        "icmp.ident", "icmp.seq", "icmp.type", "dns.flags.response")
 
 
-def tcpdumps(cluster):
-    """A tcpdump for each device of each pod: the independent truth."""
-    started = []
-    for pod in cluster.pods:
-        for device in ("eth0", "lo"):
-            path = f"{cluster.folder}/truth-{pod}-{device}.pcap"
-            process = cluster.spawn(pod, ["tcpdump", "-i", device, "-U", "-w", path, "-Z", "root",
-                                          "ip or ip6"], log="tcpdump.log")
-            started.append((process, path))
-    for _, path in started:
-        wait_for(lambda p=path: os.path.exists(p) and os.path.getsize(p) >= 24, "tcpdump")
-    return started
+def truth_of(cluster):
+    """{(pod, device): file of the tcpdump there} and the tcpdumps."""
+    files = {(pod, device): f"{cluster.folder}/truth-{pod}-{device}.pcap"
+             for pod in cluster.pods for device in ("eth0", "lo")}
+    return files, [tcpdump(cluster, pod, device, path, "ip or ip6") for (pod, device), path in files.items()]
 
 
 def record(folder):
@@ -40,22 +32,23 @@ def record(folder):
     path = os.path.join(folder, "chain.pcapng")
     with shop.Shop(os.path.join(folder, "shop")) as cluster:
         endpoints, _ = start_nodes(cluster)
-        truth = tcpdumps(cluster)
+        truth, tcpdumps = truth_of(cluster)
         tshark = tools.capture(endpoints.values(), "-q", "-w", path, stderr=subprocess.PIPE, text=True)
         try:
             wait_for(lambda: tshark.poll() is not None or
                      captured(endpoints.values()) == len(cluster.pods), "capture of all pods")
             check(tshark.poll() is None, "tshark ended early")
             cluster.traffic(rounds=8)
-            settled(path)
+            for file in (path, *truth.values()):
+                settled(file)
         finally:
             status = stop(tshark)
         check_equal(status, 0, f"tshark's exit status ({tshark.stderr.read()})")
-        for process, _ in truth:
+        for process in tcpdumps:
             cluster.kill(process, signal.SIGINT)
         addresses = {pod["address"]: pod for pod in cluster.pods.values()}
         services = {service["address"]: service for service in cluster.services}
-    return tools, path, [p for _, p in truth], addresses, services
+    return tools, path, truth, addresses, services
 
 
 def client_side(row):
@@ -81,23 +74,34 @@ def seen(tools, path, display_filter="ip && !icmp.type == 3"):
 
 def every_packet_once(tools, path, truth):
     expected = collections.Counter()
-    for file in truth:
-        if file.endswith("-eth0.pcap"):
-            for key, count in seen(tools, file).items():
-                expected[key] = max(expected[key], count)
+    for (_, device), file in truth.items():
+        if device == "eth0":
+            expected |= seen(tools, file)
     got = seen(tools, path, 'ip && k8s.capture.device == "eth0"')
     check(sum(expected.values()) > 200, "the shop made hardly any traffic")
     check_equal(dict(expected - got), {}, "packets that tcpdump saw and the chain did not")
     check_equal(dict(got - expected), {}, "packets more often than tcpdump saw them")
-    for file in truth:
-        if file.endswith("-lo.pcap"):
-            pod = os.path.basename(file)[len("truth-"):-len("-lo.pcap")]
-            own = f'ip && k8s.capture.device == "lo" && k8s.capture.pod.name contains "{pod}"'
-            check_equal(seen(tools, path, own), seen(tools, file), f"packets on lo of {pod}")
-    for expression in RETRANSMISSIONS.split(" || "):
-        ours = len(tools.fields(path, expression, "frame.number"))
-        theirs = sum(len(tools.fields(f, expression, "frame.number")) for f in truth)
-        check(ours <= theirs, f"{expression}: {ours} packets, {theirs} with tcpdump")
+    for (pod, device), file in truth.items():
+        if device == "lo":
+            check_equal(seen(tools, path, f"ip && {on_lo_of(pod)}"), seen(tools, file), f"packets on lo of {pod}")
+
+
+def on_lo_of(pod):
+    return f'k8s.capture.device == "lo" && k8s.capture.pod.name contains "{pod}"'
+
+
+def nothing_sent_again(tools, path, truth, folder):
+    """No packet looks sent again where it was not. For Wireshark equal addresses and ports are one connection, and those
+    on lo may be equal in two pods, so each pod's lo is looked at alone."""
+    part = os.path.join(folder, "part.pcapng")
+    parts = {'k8s.capture.device == "eth0"': [f for (_, device), f in truth.items() if device == "eth0"]}
+    parts.update({on_lo_of(pod): [f] for (pod, device), f in truth.items() if device == "lo"})
+    for expression, files in parts.items():
+        tools.run("tshark", "-r", path, "-Y", expression, "-w", part)
+        for finding in SENT_AGAIN:
+            ours = len(tools.fields(part, finding, "frame.number"))
+            theirs = sum(len(tools.fields(file, finding, "frame.number")) for file in files)
+            check(ours <= theirs, f"{finding} in {expression}: {ours} packets, {theirs} with tcpdump")
 
 
 def named_right(tools, path, addresses, services):
@@ -194,6 +198,7 @@ def chain(folder):
     tools, path, truth, addresses, services = record(folder)
     named_right(tools, path, addresses, services)
     every_packet_once(tools, path, truth)
+    nothing_sent_again(tools, path, truth, folder)
     answers(tools, path)
     survival(tools, path, folder)
 

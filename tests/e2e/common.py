@@ -66,6 +66,15 @@ def start_nodes(cluster, *options):
     return endpoints, processes
 
 
+def tcpdump(cluster, pod, device, path, *arguments):
+    """A tcpdump in a pod, the independent truth. It has each packet at once: else it holds back up to a second of them,
+    which are lost when it is stopped."""
+    process = cluster.spawn(pod, ["tcpdump", "-i", device, "--immediate-mode", "-U", "-w", path, "-Z", "root",
+                                  *arguments], log=f"tcpdump-{pod}-{device}.log")
+    wait_for(lambda: os.path.exists(path) and os.path.getsize(path) >= 24, f"tcpdump on {device} of {pod}")
+    return process
+
+
 def targets(endpoints, tool=None):
     """Rows of remoradump --list-targets."""
     result = subprocess.run([REMORADUMP, "--list-targets", "--endpoint", ",".join(endpoints)],
