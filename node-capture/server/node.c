@@ -199,6 +199,16 @@ static void set_problem(Node *node, const char *subject, const char *message)
     }
 }
 
+/* Those that others count. */
+static void collect_counters(Node *node)
+{
+    fact_feed_stats(node->facts, &node->counters.facts);
+    owners_stats(node->owners, &node->counters.sockets);
+    if (node->targets->ops->stats) {
+        node->targets->ops->stats(node->targets, &node->counters.targets);
+    }
+}
+
 static void run_command(Node *node, const Command *command)
 {
     switch (command->kind) {
@@ -209,8 +219,7 @@ static void run_command(Node *node, const Command *command)
         remove_stream(node, command->stream, command->status);
         break;
     case COMMAND_STATUS:
-        fact_feed_stats(node->facts, &node->counters.facts);
-        owners_stats(node->owners, &node->counters.sockets);
+        collect_counters(node);
         status_answer(command->call, node->info, node->capture, &node->counters, node->problems);
         break;
     case COMMAND_TARGETS:
@@ -275,8 +284,7 @@ static void answer_questions(Node *node)
     Question *question;
     while ((question = g_async_queue_try_pop(node->questions))) {
         g_mutex_lock(&question->mutex);
-        fact_feed_stats(node->facts, &node->counters.facts);
-        owners_stats(node->owners, &node->counters.sockets);
+        collect_counters(node);
         snapshot_take(node->capture, &node->counters, &question->snapshot);
         question->snapshot.synced = node->synced;
         question->done = true;

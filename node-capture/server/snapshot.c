@@ -59,6 +59,18 @@ static void add_fact_counters(Snapshot *snapshot, const FactFeedStats *facts,
         "slow");
 }
 
+static void add_api_counters(Snapshot *snapshot, const TargetsStats *targets)
+{
+    add(snapshot, "api_lists_total", targets->api_lists, "Lists asked of the API server");
+    add(snapshot, "api_watches_total", targets->api_watches, "Watches asked of the API server");
+    add(snapshot, "api_events_total", targets->api_events, "Changes that watches told");
+    add(snapshot, "api_errors_total", targets->api_errors,
+        "Times the API server gave no answer, or none that helps");
+    add(snapshot, "api_expired_total", targets->api_expired,
+        "Times the API server no longer knew what a watch or list was to go on from (410 Gone), so "
+        "that all was listed anew");
+}
+
 static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeCounters *counters)
 {
     CaptureStats stats;
@@ -102,6 +114,7 @@ static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeC
         "Sockets whose owner was not told because remora-node was too slow; all sockets were "
         "looked "
         "through again");
+    add_api_counters(snapshot, &counters->targets);
     add_fact_counters(snapshot, &counters->facts, streams.queue.facts_dropped);
     add(snapshot, "targets_opened_total", stats.opened, "Times a pod was opened for capture");
     add(snapshot, "targets_failed_total", stats.open_failures, "Times opening a pod failed");

@@ -10,6 +10,7 @@
 #include "node-capture/server/capture.h"
 #include "node-capture/server/fact-feed.h"
 #include "node-capture/targets/socket-owners.h"
+#include "node-capture/targets/targets.h"
 
 /* Counters beside those of Capture. */
 typedef struct NodeCounters {
@@ -17,6 +18,7 @@ typedef struct NodeCounters {
     uint64_t identity_events;
     FactFeedStats facts;
     SocketOwnersStats sockets;
+    TargetsStats targets;
 } NodeCounters;
 
 #define SNAPSHOT_COUNTERS_MAX 40u

@@ -100,7 +100,7 @@ static void fake_dispatch(Targets *targets)
     }
 }
 
-static const TargetsOps fake_ops = {"fake", fake_free, fake_fd, fake_dispatch};
+static const TargetsOps fake_ops = {"fake", fake_free, fake_fd, fake_dispatch, NULL};
 
 Targets *targets_fake_new(const TargetsCallbacks *callbacks, void *userdata)
 {

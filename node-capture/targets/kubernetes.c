@@ -249,6 +249,17 @@ static void kubernetes_dispatch(Targets *base)
     keep_time(targets);
 }
 
+static void kubernetes_stats(const Targets *base, TargetsStats *ret)
+{
+    ApiWatchStats stats;
+    api_watch_stats(((const KubernetesTargets *)base)->api, &stats);
+    *ret = (TargetsStats){.api_lists = stats.lists,
+                          .api_watches = stats.watches,
+                          .api_events = stats.events,
+                          .api_errors = stats.errors,
+                          .api_expired = stats.relists};
+}
+
 static void kubernetes_free(Targets *base)
 {
     KubernetesTargets *targets = (KubernetesTargets *)base;
@@ -266,7 +277,7 @@ static void kubernetes_free(Targets *base)
 }
 
 static const TargetsOps kubernetes_ops = {"kubernetes", kubernetes_free, kubernetes_fd,
-                                          kubernetes_dispatch};
+                                          kubernetes_dispatch, kubernetes_stats};
 
 static bool watch_fd(const KubernetesTargets *targets, int fd, uint64_t what)
 {

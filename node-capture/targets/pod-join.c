@@ -21,14 +21,15 @@ typedef enum JoinState { STATE_NONE, STATE_APPEARED, STATE_EXCLUDED, STATE_ABSEN
 typedef struct JoinPod {
     char *uid;
     /* by the API server */
-    Entity *api; /* or NULL */
-    bool deleted;
+    Entity *api;         /* or NULL */
+    uint64_t deleted_ns; /* 0: it is not */
     /* by the kernel */
     bool sandbox, host_network, own, ran;
     int netns_fd;          /* borrowed */
     uint64_t since_ns;     /* for appeared() */
     uint64_t sandbox_ns;   /* when the namespace of now was told */
     uint64_t seen_ns;      /* when the first one was */
+    uint64_t gone_ns;      /* when the last one went; 0: none has */
     GArray *addresses;     /* of IpAddress */
     bool addressed;        /* the namespace's first list has come */
     GPtrArray *containers; /* of char *: of static pods alone */
@@ -124,6 +125,18 @@ static void add_addresses(GArray *addresses, const IpAddress *more, size_t count
     }
 }
 
+/* As long as it has its namespace, and with it its address, it has not ended, whatever the API
+ * server says: that tells when containers finished, to the second, and pods may be deleted while
+ * they run.
+ */
+static uint64_t pod_end(const JoinPod *pod)
+{
+    if (pod->sandbox || !pod->api || pod->api->to_ns == 0) {
+        return 0;
+    }
+    return MAX(pod->api->to_ns, pod->gone_ns);
+}
+
 /* What is known of the pod, from `from_ns` on. */
 static Entity *pod_entity(const PodJoin *join, const JoinPod *pod, uint64_t from_ns)
 {
@@ -131,6 +144,7 @@ static Entity *pod_entity(const PodJoin *join, const JoinPod *pod, uint64_t from
     if (pod->api) {
         draft = *pod->api;
     }
+    draft.to_ns = pod_end(pod);
     draft.from_ns = draft.to_ns != 0 ? MIN(from_ns, draft.to_ns) : from_ns;
     g_autoptr(GArray) addresses = g_array_new(FALSE, FALSE, sizeof(IpAddress));
     add_addresses(addresses, draft.addresses, draft.n_addresses);
@@ -147,10 +161,15 @@ static Entity *pod_entity(const PodJoin *join, const JoinPod *pod, uint64_t from
 static void tell_entity(PodJoin *join, JoinPod *pod, uint64_t from_ns)
 {
     Entity *entity = pod_entity(join, pod, from_ns);
-    if (!entity || (pod->told && entity_same(pod->told, entity) &&
-                    pod->told->to_ns == entity->to_ns && pod->told->from_ns <= entity->from_ns)) {
+    bool same = entity && pod->told && entity_same(pod->told, entity);
+    if (!entity ||
+        (same && pod->told->to_ns == entity->to_ns && pod->told->from_ns <= entity->from_ns)) {
         entity_unref(entity);
         return;
+    }
+    if (same && pod->told->from_ns < entity->from_ns) { /* its end alone is new */
+        entity_unref(entity);
+        entity = pod_entity(join, pod, pod->told->from_ns);
     }
     entity_unref(pod->told);
     pod->told = entity;
@@ -181,8 +200,7 @@ static JoinState wanted_state(const JoinPod *pod, const char **ret_reason)
 {
     *ret_reason = NULL;
     if (!pod->told) {
-        /* A pod that is gone by the API server may still send. */
-        return pod->sandbox && pod->state == STATE_APPEARED ? STATE_APPEARED : STATE_NONE;
+        return STATE_NONE;
     }
     if (pod->told->to_ns != 0 && !pod->sandbox) {
         *ret_reason = ended_reason;
@@ -223,7 +241,7 @@ static void update_state(PodJoin *join, JoinPod *pod)
 
 static bool is_unknown(const JoinPod *pod)
 {
-    return pod->sandbox && !pod->api && !pod->deleted;
+    return pod->sandbox && !pod->api;
 }
 
 static void set_problem(PodJoin *join, JoinPod *pod, bool problem)
@@ -278,7 +296,7 @@ static void set_sandbox(PodJoin *join, JoinPod *pod, int netns_fd, bool host_net
     if (pod->told) {
         /* The addresses of the namespace before were its own until now. */
         tell_entity(join, pod, addressed ? now_ns : MIN(pod->told->from_ns, now_ns));
-    } else if (!host_network && !pod->deleted) {
+    } else if (!host_network) {
         tell_entity(join, pod, now_ns);
     }
     update_state(join, pod);
@@ -322,6 +340,14 @@ static void clear_sandbox(JoinPod *pod)
     g_ptr_array_set_size(pod->containers, 0);
 }
 
+/* Nobody knows it any more. */
+static void forget(PodJoin *join, JoinPod *pod, uint64_t deleted_ns)
+{
+    leave_state(join, pod);
+    tell_deleted(join, pod, deleted_ns);
+    g_hash_table_remove(join->pods, pod->uid);
+}
+
 void pod_join_gone(PodJoin *join, const char *uid, uint64_t now_ns)
 {
     JoinPod *pod = find_kernel_pod(join, uid);
@@ -331,13 +357,12 @@ void pod_join_gone(PodJoin *join, const char *uid, uint64_t now_ns)
     }
     set_problem(join, pod, false);
     clear_sandbox(pod);
-    if (pod->api) {
+    pod->gone_ns = now_ns;
+    if (pod->api && pod->deleted_ns == 0) {
         update_state(join, pod);
         tell_entity(join, pod, MAX(pod->told->from_ns, now_ns));
     } else {
-        leave_state(join, pod);
-        tell_deleted(join, pod, now_ns);
-        g_hash_table_remove(join->pods, pod->uid);
+        forget(join, pod, MAX(pod->deleted_ns, now_ns));
     }
 }
 
@@ -417,14 +442,9 @@ static void delete_pod(PodJoin *join, const Entity *entity, uint64_t deleted_ns)
         join->callbacks->identity(entity, deleted_ns, join->userdata);
         return;
     }
-    if (pod->state != STATE_APPEARED) {
-        leave_state(join, pod);
-    }
-    tell_deleted(join, pod, deleted_ns);
-    pod->api = entity_unref(pod->api);
-    pod->deleted = true;
+    pod->deleted_ns = deleted_ns;
     if (!pod->sandbox) {
-        g_hash_table_remove(join->pods, pod->uid);
+        forget(join, pod, MAX(deleted_ns, pod->told->to_ns));
     }
 }
 
@@ -452,7 +472,7 @@ void pod_join_entity(PodJoin *join, const Entity *entity, uint64_t deleted_ns, u
     uint64_t from_ns = version_start(pod, entity);
     entity_unref(pod->api);
     pod->api = entity_ref(entity);
-    pod->deleted = false;
+    pod->deleted_ns = 0;
     tell_entity(join, pod, from_ns);
     set_problem(join, pod, false);
     update_state(join, pod);
@@ -482,8 +502,9 @@ PodJoinCounts pod_join_counts(const PodJoin *join)
     const JoinPod *pod;
     g_hash_table_iter_init(&iter, join->pods);
     while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
-        counts.api += pod->api != NULL;
-        counts.others_running += !pod->own && pod->api && runs(pod->api);
+        bool by_api = pod->api && pod->deleted_ns == 0;
+        counts.api += by_api;
+        counts.others_running += !pod->own && by_api && runs(pod->api);
         counts.others_seen += !pod->own && pod->sandbox;
     }
     return counts;

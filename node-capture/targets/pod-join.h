@@ -7,6 +7,9 @@
  * server has not told of it yet, it does so as a provisional entity: name and uid are the kernel's
  * uid, the namespace is empty, no labels. The real one replaces it from its start on.
  *
+ * It keeps its names until the kernel says that it is gone, though the API server may have told of
+ * its end before: its address stays its own until then.
+ *
  * Addresses are those of both. The first list of a namespace is valid since the namespace is known,
  * later changes since they are told.
  *

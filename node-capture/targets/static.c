@@ -329,7 +329,7 @@ static void static_free(Targets *base)
     g_free(targets);
 }
 
-static const TargetsOps static_ops = {"static", static_free, static_fd, static_dispatch};
+static const TargetsOps static_ops = {"static", static_free, static_fd, static_dispatch, NULL};
 
 static bool watch_fd(const StaticTargets *targets, int fd, uint32_t events)
 {

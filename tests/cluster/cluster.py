@@ -141,6 +141,17 @@ class Cluster:
         self.start_api_server()
         return revision
 
+    def newest_version(self):
+        """A version to watch from."""
+        return self.api.get("/api/v1/pods?limit=1")["metadata"]["resourceVersion"]
+
+    def is_expired(self, version):
+        """Whether a watch from there on is answered 410 Gone."""
+        connection, response = self.api.open("GET", f"/api/v1/pods?watch=1&timeoutSeconds=1&resourceVersion={version}")
+        with contextlib.closing(connection):
+            line = response.readline()
+        return bool(line) and json.loads(line)["object"].get("code") == 410
+
     def restart(self, process):
         """kubelet-node1, containerd-node2, kube-proxy-node1, kube-scheduler, etcd, ..."""
         processes.stop(process)

@@ -32,9 +32,3 @@ def descriptors(counts):
     """Without memory, and without threads, of which gRPC has as many as it likes."""
     return {name: count for name, count in counts.items() if name not in ("rss", "threads") and count}
 
-
-def slope(samples):
-    """Least squares of [(x, y)]: y for each x."""
-    mean_x, mean_y = (sum(sample[i] for sample in samples) / len(samples) for i in (0, 1))
-    square = sum((x - mean_x) ** 2 for x, _ in samples)
-    return sum((x - mean_x) * (y - mean_y) for x, y in samples) / square if square else 0

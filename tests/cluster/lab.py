@@ -3,6 +3,7 @@
 """The lab: a real Kubernetes of two nodes on this machine, in network namespaces. docs/lab.md tells more.
 
 usage: ./dev lab up [--nodes N] [--pod-prefix BITS]   bring it up; N 0 is the control plane alone
+       ./dev lab up --anew                            the same; takes down first what is up or was left
        ./dev lab down                                 take it down, whatever state it is in
        ./dev lab status
        ./dev lab enter control-plane|node1|node2 [COMMAND...]   run a command, or a shell, in there
@@ -150,10 +151,12 @@ def wait_nodes_ready(api, nodes):
              "the nodes to be ready")
 
 
-def up(count=2, prefix=24, say=None):
-    """Returns when nodes are ready and pods can be created. Takes down what a failed bring-up leaves."""
+def up(count=2, prefix=24, say=None, anew=False):
+    """Returns when nodes are ready and pods can be created. Takes down what a failed bring-up leaves; anew: whatever is up."""
     say = say or Progress()
     check_machine()
+    if anew:
+        down(say=lambda text: None)
     if os.path.exists(STATE):
         raise LabError(f"{STATE} exists: the lab is up, or was not taken down; "
                        "see ./dev lab status, or take it down with ./dev lab down")
@@ -172,7 +175,7 @@ def up(count=2, prefix=24, say=None):
 
 
 def _bring_up(nodes, prefix, binaries, images, say):
-    save({"nodes": list(nodes), "binaries": binaries, "images": images})
+    save({"nodes": list(nodes), "prefix": prefix, "binaries": binaries, "images": images})
     make_mount_points()
     say("certificates, network, etcd and API server")
     pki.make_control_plane()
@@ -201,11 +204,11 @@ def _bring_up(nodes, prefix, binaries, images, say):
 def down(say=None):
     """Works from whatever is left, also without a state folder. Says nothing where there is nothing."""
     say = say or Progress()
-    if os.geteuid() != 0:
-        raise LabError("not root")
     if not os.path.exists(STATE) and not cgroups.folders():
         say("the lab is not up")
         return
+    if os.geteuid() != 0:
+        raise LabError("not root")
     processes.kill_all()
     cgroups.remove()
     for line in open("/proc/self/mounts", encoding="utf-8").read().splitlines()[::-1]:
@@ -268,6 +271,7 @@ def parse(words):
         if name == "up":
             command.add_argument("--nodes", type=int, choices=range(len(NODES) + 1), default=len(NODES))
             command.add_argument("--pod-prefix", type=int, choices=range(24, 31), default=24)
+            command.add_argument("--anew", action="store_true")
         elif name == "enter":
             command.add_argument("place", choices=(CONTROL_PLANE, *NODES))
             command.add_argument("words", nargs=argparse.REMAINDER)
@@ -280,7 +284,7 @@ def main():
     options = parse(sys.argv[1:])
     try:
         if options.command == "up":
-            up(options.nodes, options.pod_prefix)
+            up(options.nodes, options.pod_prefix, anew=options.anew)
             print(usage())
         elif options.command == "down":
             down()

@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Pods that write their own names into their datagrams: each packet then says itself which names it has to carry, and the
 logs of the servers that get them say which packets there were. A payload is "remora NODE/POD SEQUENCE"."""
+import contextlib
+import os
+import queue
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 
+# As much as is asked for before a release, or as much as there is time for with every change.
+FULL_SIZE = os.environ.get("REMORA_FULL_SIZE") == "1"
+PATIENCE = 120  # for what a kubelet does in a second or two where it has the machine for itself
 PORT = 9000
 FIELDS = ("frame.interface_name", "ip.src", "ip.dst", "udp.dstport", "udp.payload", *(
     f"k8s.{end}.{name}" for end in ("src", "dst")
@@ -37,6 +44,24 @@ def create_pod(cluster, namespace, name, pod_spec):
 
 def delete_pod(cluster, namespace, name):
     cluster.api.delete(f"/api/v1/namespaces/{namespace}/pods/{name}?gracePeriodSeconds=0")
+
+
+def run_to_end(cluster, namespace, pods, at_once):
+    """pods: {name: spec}. Each is created, runs to its end and is deleted; so many of a node at a time."""
+    waiting = {node: queue.SimpleQueue() for node in cluster.nodes}
+    for name, pod_spec in pods.items():
+        waiting[pod_spec["nodeName"]].put((name, pod_spec))
+
+    def work(node):
+        with contextlib.suppress(queue.Empty):
+            while True:
+                name, pod_spec = waiting[node].get_nowait()
+                create_pod(cluster, namespace, name, pod_spec)
+                cluster.wait_pod_finished(name, namespace, PATIENCE)
+                delete_pod(cluster, namespace, name)
+
+    with ThreadPoolExecutor(at_once * len(cluster.nodes)) as pool:
+        list(pool.map(work, list(cluster.nodes) * at_once))
 
 
 def start_servers(cluster, namespace):

@@ -91,6 +91,8 @@ def write_kubelet_config(node):
         # A machine that is short of disk or memory is not the lab's subject.
         "imageGCHighThresholdPercent": 100, "evictionHard": {"memory.available": "50Mi"},
         "nodeStatusUpdateFrequency": "2s", "featureGates": GATES,
+        # As kubelets of today have it: with the 5 requests a second of this version, pods wait for their status alone.
+        "kubeAPIQPS": 50, "kubeAPIBurst": 100, "eventRecordQPS": 50, "eventBurst": 100,
     }
     os.makedirs(path(node, "manifests"), exist_ok=True)
     with open(path(node, "resolv.conf"), "w", encoding="ascii") as file:

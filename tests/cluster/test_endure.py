@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""usage: test_endure.py [first_packet|churn|outage ...]: what shares a lab and a deployment; all of it by default."""
+"""usage: test_endure.py [first_packet|ip_reuse|churn|outage ...]: what shares a lab and a deployment; all of it by default."""
 import sys
 
 import cluster as lab
 import remora
 from test_churn import churn
 from test_first_packet import first_packet
+from test_ip_reuse import ip_reuse
 from test_outage import outage
 
-PARTS = {"first_packet": first_packet, "churn": churn, "outage": outage}
+PARTS = {"first_packet": first_packet, "ip_reuse": ip_reuse, "churn": churn, "outage": outage}
 
 
 def part(name):

@@ -1,28 +1,40 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Nodes with five addresses for pods, and 100 pods one after another: each packet carries the pod of its time, as it is
-shown live and when the file is read afterwards."""
+"""Few addresses on each node, and pods one after another: each packet carries the pod of its time, as tshark shows it live
+and when the file is read afterwards. By itself it brings up a lab whose nodes have a /29 for pods."""
+import contextlib
 import os
 import tempfile
+import time
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 
 import cluster as lab
 import namesakes
 import processes
 import remora
 from namesakes import check
+from settings import pod_cidr
 
-PODS = int(os.environ.get("REMORA_REUSE_PODS") or 100)
+PODS = 100 if namesakes.FULL_SIZE else 24
 COUNT = 3  # datagrams of a pod
+ADDRESSES = 5  # of each node: as many as a /29 leaves for pods
+NARROW = 29
 
 
-def one_after_another(cluster, namespace, node, address):
-    for number in range(PODS // len(cluster.nodes)):
-        name = f"sender-{node}-{number}"
-        namesakes.create_pod(cluster, namespace, name, namesakes.spec(node, *namesakes.traffic(address, COUNT, 0.05)))
-        cluster.wait_pod_finished(name, namespace)
-        namesakes.delete_pod(cluster, namespace, name)
+@contextlib.contextmanager
+def few_addresses(cluster):
+    """In a lab with more of them, some at the end of the range: those at its beginning are in use."""
+    if cluster.settings["prefix"] >= NARROW:
+        yield
+        return
+    try:
+        for node in cluster.nodes:
+            base = pod_cidr(node).rpartition(".")[0]
+            cluster.pod_addresses(node, f"{base}.{200}", f"{base}.{200 + ADDRESSES - 1}")
+        yield
+    finally:
+        for node in cluster.nodes:
+            cluster.pod_addresses(node)
 
 
 def shown(file):
@@ -31,20 +43,24 @@ def shown(file):
     return [d for d in map(namesakes.parse, rows) if d]
 
 
-def ip_reuse(cluster):
-    with remora.deployed(cluster) as daemon, cluster.namespace("reuse") as namespace, \
-            tempfile.TemporaryDirectory() as folder:
+def ip_reuse(cluster, daemon):
+    with cluster.namespace("reuse") as namespace, tempfile.TemporaryDirectory() as folder, few_addresses(cluster):
         servers = namesakes.start_servers(cluster, namespace)
         file, live = os.path.join(folder, "reuse.pcapng"), os.path.join(folder, "live.txt")
         fields = [word for field in namesakes.FIELDS for word in ("-e", field)]
+        pods = {}
+        for number in range(PODS):
+            node = cluster.nodes[number % len(cluster.nodes)]
+            pods[f"sender-{number}"] = namesakes.spec(
+                node, *namesakes.traffic(servers[namesakes.other(cluster, node)], COUNT, 0.05))
         with open(live, "w", encoding="utf-8") as output:
             tshark = daemon.tshark(file, "-f", f"udp port {namesakes.PORT}", "-P", "-l", "-T", "fields", *fields,
                                    stdout=output)
             try:
                 daemon.wait_streams(count=1)
-                with ThreadPoolExecutor() as pool:
-                    list(pool.map(lambda node: one_after_another(cluster, namespace, node,
-                                                                 servers[namesakes.other(cluster, node)]), cluster.nodes))
+                begin = time.monotonic()
+                namesakes.run_to_end(cluster, namespace, pods, 1)
+                print(f"{PODS} pods in {time.monotonic() - begin:.0f} s")
                 got = namesakes.received(cluster, namespace)
                 processes.wait_for(lambda: sum(d.to_server for d in shown(live)) >= len(got), "the packets to be shown", 30)
             finally:
@@ -55,12 +71,17 @@ def ip_reuse(cluster):
         for (sender, _), address in got.items():
             users[address].add(sender)
         print(f"{len(users)} addresses for {PODS} pods: {sorted(map(len, users.values()))}")
-        check(len(users) <= 10, f"addresses were not used again: {len(users)} for {PODS} pods")
+        check(len(users) <= ADDRESSES * len(cluster.nodes), f"addresses were not used again: {users}")
         for what, found in (("live", shown(live)), ("file", namesakes.datagrams(daemon, file))):
             print(f"{what}: {len(found)} packets")
             check({(d.sender, d.sequence) for d in found if d.to_server} == set(got), f"{what}: packets are missing")
             namesakes.check_names(found, namespace)
 
 
+def test_ip_reuse(cluster):
+    with remora.deployed(cluster) as daemon:
+        ip_reuse(cluster, daemon)
+
+
 if __name__ == "__main__":
-    lab.main(ip_reuse, prefix=29)
+    lab.main(test_ip_reuse, prefix=NARROW)

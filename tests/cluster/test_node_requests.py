@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import uuid
 from urllib.parse import parse_qs, urlsplit
 
 import cluster as lab_cluster
@@ -19,8 +20,10 @@ from settings import CONTROL_PLANE, path
 WATCH_PRINT = os.path.join(os.environ["REMORA_BUILD"], "tests/k8s-enrich/api/watch-print")
 REMORA_NODE = os.path.join(os.environ["REMORA_BUILD"], "node-capture/remora-node")
 RESOURCES = {"pods", "services", "endpointslices", "nodes", "namespaces"}
-NODES = [f"simulated-{i}" for i in range(5)]
-DAEMON = "simulated-daemon"
+# Users of their own in each run: the audit log may be older.
+RUN = uuid.uuid4().hex[:6]
+NODES = [f"simulated-{RUN}-{i}" for i in range(5)]
+DAEMON = f"simulated-{RUN}-daemon"
 PODS = 4  # of each node
 
 

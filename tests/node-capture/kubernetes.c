@@ -277,14 +277,21 @@ static void test_deleted_then_gone(Fixture *fixture, gconstpointer data)
     kernel_tells(fixture, 7, 20);
     g_string_truncate(fixture->told, 0);
     api_tells(fixture, (ApiPod){.name = "cart", .from_s = 10, .deleted_s = 50});
-    expect(fixture, "deleted " UID " shop/cart @10 at 50\n");
-    /* It has no name any more, but what it still sends is captured. */
+    expect(fixture, "");
+    /* What it still sends is captured, and carries its name. */
     kernel_tells_addresses(fixture, UID, 51, "10.0.0.1", NULL);
+    expect(fixture, "identity " UID " shop/cart @20 10.0.0.1\n");
     pod_join_api_synced(fixture->join, 0);
     g_assert_cmpuint(pod_join_tick(fixture->join, 90 * SECOND), ==, UINT64_MAX);
+    PodJoinCounts counts = pod_join_counts(fixture->join);
+    g_assert_cmpuint(counts.api, ==, 0);
+    g_assert_cmpuint(counts.others_seen, ==, 1);
     expect(fixture, "");
     kernel_tells_gone(fixture, 52);
-    expect(fixture, "vanished " UID "\n");
+    expect(fixture, "vanished " UID "\ndeleted " UID " shop/cart @20 10.0.0.1 at 52\n");
+    kernel_tells_gone(fixture, 53);
+    g_assert_cmpuint(pod_join_counts(fixture->join).others_seen, ==, 0);
+    expect(fixture, "");
 }
 
 static void test_gone_unknown(Fixture *fixture, gconstpointer data)
@@ -352,9 +359,31 @@ static void test_finished(Fixture *fixture, gconstpointer data)
     kernel_tells(fixture, 7, 20);
     g_string_truncate(fixture->told, 0);
     api_tells(fixture, (ApiPod){.name = "job", .from_s = 10, .to_s = 40, .address = "10.0.0.1"});
-    expect(fixture, "identity " UID " shop/job @10-40 10.0.0.1\n");
+    /* What was open when its last container finished is still closed by the kernel. */
+    expect(fixture, "");
     kernel_tells_gone(fixture, 50);
-    expect(fixture, "absent shop/job has ended\n");
+    expect(fixture, "absent shop/job has ended\nidentity " UID " shop/job @10-50 10.0.0.1\n");
+    api_tells(fixture, (ApiPod){.name = "job", .from_s = 10, .deleted_s = 40});
+    expect(fixture, "vanished " UID "\ndeleted " UID " shop/job @10-50 10.0.0.1 at 50\n");
+}
+
+static void test_gone_then_finished(Fixture *fixture, gconstpointer data)
+{
+    api_tells(fixture, (ApiPod){.name = "job", .from_s = 10, .address = "10.0.0.1"});
+    kernel_tells(fixture, 7, 20);
+    kernel_tells_gone(fixture, 39);
+    g_string_truncate(fixture->told, 0);
+    api_tells(fixture, (ApiPod){.name = "job", .from_s = 10, .to_s = 40, .address = "10.0.0.1"});
+    expect(fixture, "identity " UID " shop/job @10-40 10.0.0.1\n");
+}
+
+static void test_finished_with_namespace(Fixture *fixture, gconstpointer data)
+{
+    /* We begin between its end and that of its namespace. */
+    api_tells(fixture, (ApiPod){.name = "job", .from_s = 10, .to_s = 40, .address = "10.0.0.1"});
+    expect(fixture, "identity " UID " shop/job @10-40 10.0.0.1\nabsent shop/job has ended\n");
+    kernel_tells(fixture, 7, 41);
+    expect(fixture, "identity " UID " shop/job @10 10.0.0.1\nappeared shop/job fd 7 at once\n");
 }
 
 static void test_finished_before(Fixture *fixture, gconstpointer data)
@@ -495,6 +524,8 @@ static const struct {
     {"/kubernetes/host-network-by-api", test_host_network_by_api},
     {"/kubernetes/host-network-by-kernel", test_host_network_by_kernel},
     {"/kubernetes/finished", test_finished},
+    {"/kubernetes/gone-then-finished", test_gone_then_finished},
+    {"/kubernetes/finished-with-namespace", test_finished_with_namespace},
     {"/kubernetes/finished-before", test_finished_before},
     {"/kubernetes/own", test_own},
     {"/kubernetes/counts", test_counts},
