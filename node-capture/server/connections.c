@@ -18,8 +18,9 @@ static void on_translation(const Remora__V1__Translation *translation, void *use
     connections->callbacks->fact(fact_translation(translation), connections->userdata);
 }
 
-/* A pod of this node at one end. Or a service's pod elsewhere: then the node forwards (a node port),
- * or is itself the client, and the pod's own node knows nothing of the address that was called. */
+/* A pod of this node at one end. Or a service's pod elsewhere: then the node forwards (a node
+ * port), or is itself the client, and the pod's own node knows nothing of the address that was
+ * called. */
 static bool on_wanted(const ConntrackEntry *entry, void *userdata)
 {
     const Connections *connections = userdata;

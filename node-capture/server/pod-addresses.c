@@ -41,9 +41,8 @@ PodAddresses *pod_addresses_new(const char *node_name)
     for (unsigned i = 0; i < ROLES; i++) {
         addresses->held[i] = g_hash_table_new_full(address_hash, address_equal, NULL, g_free);
     }
-    addresses->entities =
-        g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
-                              (GDestroyNotify)(void (*)(void))entity_unref);
+    addresses->entities = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
+                                                (GDestroyNotify)(void (*)(void))entity_unref);
     return addresses;
 }
 

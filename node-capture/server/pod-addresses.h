@@ -17,8 +17,8 @@ typedef struct PodAddresses PodAddresses;
 
 PodAddresses *pod_addresses_new(const char *node_name);
 PodAddresses *pod_addresses_free(PodAddresses *addresses); /* NULL is fine; returns NULL */
-/* Takes up an entity of any kind, or takes it back (deleted). `now_ns` is any clock that never jumps
- * back. Returns whether there is an address that was not there before. */
+/* Takes up an entity of any kind, or takes it back (deleted). `now_ns` is any clock that never
+ * jumps back. Returns whether there is an address that was not there before. */
 bool pod_addresses_apply(PodAddresses *addresses, const Entity *entity, bool deleted,
                          uint64_t now_ns);
 /* Of a pod of this node that has a network of its own. */

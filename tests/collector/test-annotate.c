@@ -498,6 +498,80 @@ static void test_owners_on_loopback(void)
     inventory_free(inventory);
 }
 
+static void add_entity(Inventory *inventory, Entity draft, const char *address)
+{
+    IpAddress addresses[1];
+    const char *error = NULL;
+    g_assert_true(ip_address_from_text(&addresses[0], address));
+    draft.addresses = addresses;
+    draft.n_addresses = 1;
+    Entity *entity = entity_new(&draft, &error);
+    g_assert_cmpstr(error, ==, NULL);
+    inventory_add(inventory, entity);
+    entity_unref(entity);
+}
+
+static void own_on_host(SocketTable *owners, const char *uid, uint32_t port)
+{
+    const char *problem;
+    Remora__V1__SocketOwner owner = REMORA__V1__SOCKET_OWNER__INIT;
+    owner.target_uid = (char *)(uintptr_t)uid;
+    owner.host_node = (char *)(uintptr_t) "node-b";
+    owner.protocol = 6;
+    owner.local_port = port;
+    owner.process = (char *)(uintptr_t) "exporter";
+    g_assert_cmpint(socket_table_apply(owners, 0, &owner, &problem), ==, 0);
+}
+
+/* Of the pods that share a node's addresses it is the one whose socket it is; without one, the
+ * node. */
+static void test_host_network(void)
+{
+    Inventory *inventory = cluster();
+    SocketTable *owners = socket_table_new(0);
+    Annotator *annotator = annotator_new(inventory, NULL, false);
+    annotator_set_owners(annotator, owners);
+    add_entity(inventory, (Entity){.kind = ENTITY_NODE, .uid = "uid-node-b", .name = "node-b"},
+               "10.9.0.2");
+    for (unsigned i = 0; i < 2; i++) {
+        add_entity(inventory,
+                   (Entity){.kind = ENTITY_POD,
+                            .uid = i ? "uid-other" : "uid-exporter",
+                            .namespace_name = "shop",
+                            .name = i ? "other" : "exporter",
+                            .node = "node-b",
+                            .host_network = true},
+                   "10.9.0.2");
+    }
+    PacketInfo info = parse(&(FixturePacket){
+        .src = "10.1.0.1", .dst = "10.9.0.2", .protocol = 6, .src_port = 40000, .dst_port = 9100});
+    AnnotateRequest request = {.point = &client_point,
+                               .info = &info,
+                               .direction = PCAPNG_DIRECTION_OUTBOUND,
+                               .time_ns = T0};
+    Named named = name(annotator, &request);
+    assert_has(named, IDENTITY_NODE, IDENTITY_DST, "node-b");
+    g_assert_null(strstr(named.text, "exporter"));
+    named_clear(&named);
+    own_on_host(owners, "uid-other", 9101);
+    own_on_host(owners, "uid-exporter", 9100);
+    named = name(annotator, &request);
+    assert_has(named, IDENTITY_POD, IDENTITY_DST, "exporter");
+    assert_has(named, IDENTITY_NODE, IDENTITY_DST, "node-b");
+    assert_has(named, IDENTITY_PROCESS_NAME, IDENTITY_DST, "exporter");
+    named_clear(&named);
+    /* A pod that is not known has no name to give. */
+    own_on_host(owners, "uid-unknown", 9102);
+    info.dst_port = 9102;
+    named = name(annotator, &request);
+    assert_has(named, IDENTITY_NODE, IDENTITY_DST, "node-b");
+    g_assert_null(strstr(named.text, "exporter"));
+    named_clear(&named);
+    annotator_free(annotator);
+    socket_table_free(owners);
+    inventory_free(inventory);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -511,6 +585,7 @@ int main(int argc, char **argv)
     g_test_add_func("/annotate/flow", test_flow);
     g_test_add_func("/annotate/owners", test_owners);
     g_test_add_func("/annotate/owners-on-loopback", test_owners_on_loopback);
+    g_test_add_func("/annotate/host-network", test_host_network);
     g_test_add_func("/annotate/huge-attributes", test_huge_attributes);
     return g_test_run();
 }
