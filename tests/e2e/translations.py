@@ -12,7 +12,7 @@ ROUNDS = 20
 FETCH = """
 import sys, urllib.request
 for _ in range(int(sys.argv[2])):
-    urllib.request.urlopen(sys.argv[1], timeout=5).read()
+    urllib.request.urlopen(sys.argv[1], timeout=20).read()
 """
 
 
@@ -47,7 +47,7 @@ def inventory_with_node_port(cluster):
 
 def fetch(cluster, pod, url):
     process = cluster.spawn(pod, ["python3", "-c", FETCH, url, str(ROUNDS)], log="fetch.log")
-    check_equal(process.wait(60), 0, f"{pod} fetching {url}")
+    check_equal(process.wait(240), 0, f"{pod} fetching {url}")
 
 
 def traffic(cluster):
