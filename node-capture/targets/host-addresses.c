@@ -136,8 +136,8 @@ void host_addresses_set(HostAddresses *host, const NetnsAddress *addresses, size
 {
     GArray *next = g_array_new(FALSE, FALSE, sizeof(HostAddress));
     for (size_t i = 0; i < count; i++) {
-        HostAddress one = {.prefix =
-                               addresses[i].prefix_length + (addresses[i].length == 4 ? V4_BITS : 0)};
+        HostAddress one = {.prefix = addresses[i].prefix_length +
+                                     (addresses[i].length == 4 ? V4_BITS : 0)};
         one.prefix = MIN(one.prefix, 8 * sizeof(one.address.bytes));
         if (ip_address_from_bytes(&one.address, addresses[i].bytes, addresses[i].length) &&
             ip_address_is_host(&one.address)) {

@@ -52,9 +52,9 @@ static void test_subnets(void)
 {
     Heard heard = {.text = g_string_new(NULL)};
     HostAddresses *host = host_addresses_new("n1", 5, hear, &heard);
-    const NetnsAddress all[] = {at("127.0.0.1", 8),      at("10.99.0.11", 24), at("172.17.0.1", 16),
-                                at("10.244.1.1", 24),    at("10.244.1.0", 32), at("fe80::1", 64),
-                                at("fd00:10:244:1::1", 64)};
+    const NetnsAddress all[] = {
+        at("127.0.0.1", 8),   at("10.99.0.11", 24), at("172.17.0.1", 16),      at("10.244.1.1", 24),
+        at("10.244.1.0", 32), at("fe80::1", 64),    at("fd00:10:244:1::1", 64)};
     host_addresses_set(host, all, G_N_ELEMENTS(all), 10);
     heard_is(&heard, ""); /* no pods yet: whose these are cannot be said */
     pod(host, "a", "10.244.1.7", 20);
