@@ -17,4 +17,5 @@ PacketInfo parse(const FixturePacket *packet);
 bool named_has(const Named *named, unsigned type, unsigned scope, const char *value);
 
 #define assert_has(NAMED, TYPE, SCOPE, VALUE) g_assert_true(named_has(&(NAMED), TYPE, SCOPE, VALUE))
-#define assert_not(NAMED, TYPE, SCOPE, VALUE) g_assert_false(named_has(&(NAMED), TYPE, SCOPE, VALUE))
+#define assert_not(NAMED, TYPE, SCOPE, VALUE) \
+    g_assert_false(named_has(&(NAMED), TYPE, SCOPE, VALUE))

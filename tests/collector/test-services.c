@@ -12,49 +12,56 @@
 static const CapturePoint point = {
     .id = 1, .cluster = "", .node = "n1", .device = "eth0", .target_uid = "client", .link_type = 1};
 
-#define POD(NAME, NODE, IPS)                                                                      \
-    "{'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': '" NAME "', 'namespace': 'shop', "  \
+#define POD(NAME, NODE, IPS)                                                                     \
+    "{'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': '" NAME "', 'namespace': 'shop', " \
     "'uid': '" NAME "'}, 'spec': {'nodeName': '" NODE "'}, 'status': {'podIPs': [" IPS "]}},"
-#define SERVICE(NAME, SPEC, STATUS)                                                               \
-    "{'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': '" NAME                         \
-    "', 'namespace': 'shop', 'uid': 'service-" NAME "'}, 'spec': {" SPEC "}, 'status': {" STATUS  \
+#define SERVICE(NAME, SPEC, STATUS)                                                              \
+    "{'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': '" NAME                        \
+    "', 'namespace': 'shop', 'uid': 'service-" NAME "'}, 'spec': {" SPEC "}, 'status': {" STATUS \
     "}},"
-#define SLICE(NAME, SERVICE_NAME, TYPE, ADDRESS)                                                  \
-    "{'apiVersion': 'discovery.k8s.io/v1', 'kind': 'EndpointSlice', 'metadata': {'name': '" NAME  \
-    "', 'namespace': 'shop', 'uid': 'slice-" NAME "', 'labels': {'kubernetes.io/service-name': '" \
-    SERVICE_NAME "'}}, 'addressType': '" TYPE "', 'ports': [{'protocol': 'TCP', 'port': 8080}], " \
-    "'endpoints': [{'addresses': ['" ADDRESS "'], 'targetRef': {'kind': 'Pod', 'uid': "           \
+#define SLICE(NAME, SERVICE_NAME, TYPE, ADDRESS)                                                 \
+    "{'apiVersion': 'discovery.k8s.io/v1', 'kind': 'EndpointSlice', 'metadata': {'name': '" NAME \
+    "', 'namespace': 'shop', 'uid': 'slice-" NAME                                                \
+    "', 'labels': {'kubernetes.io/service-name': '" SERVICE_NAME "'}}, 'addressType': '" TYPE    \
+    "', 'ports': [{'protocol': 'TCP', 'port': 8080}], "                                          \
+    "'endpoints': [{'addresses': ['" ADDRESS "'], 'targetRef': {'kind': 'Pod', 'uid': "          \
     "'server'}}]},"
 
 static const char world[] =
     "{'kind': 'List', 'items': ["
     "{'apiVersion': 'v1', 'kind': 'Node', 'metadata': {'name': 'n1', 'uid': 'n1'}, 'status': "
     "{'addresses': [{'type': 'InternalIP', 'address': '10.9.0.1'}, {'type': 'InternalIP', "
-    "'address': 'fd09::1'}]}},"
-    POD("client", "n1", "{'ip': '10.1.0.1'}, {'ip': 'fd01::1'}")
-    POD("server", "n2", "{'ip': '10.2.0.1'}, {'ip': 'fd02::1'}")
-    POD("db-0", "n2", "{'ip': '10.2.0.9'}")
-    SERVICE("dual",
-            "'type': 'ClusterIP', 'clusterIP': '10.96.0.1', 'clusterIPs': ['10.96.0.1', "
-            "'fd96::1'], 'ipFamilies': ['IPv4', 'IPv6'], 'ports': [{'protocol': 'TCP', 'port': 80}]",
-            "'loadBalancer': {}")
-    SERVICE("outside",
-            "'type': 'LoadBalancer', 'clusterIP': '10.96.0.2', 'externalIPs': ['192.0.2.7'], "
-            "'ports': [{'protocol': 'TCP', 'port': 443, 'nodePort': 30443}]",
-            "'loadBalancer': {'ingress': [{'ip': '198.51.100.5'}, {'ip': '2001:db8::5'}]}")
-    SERVICE("by-name",
-            "'type': 'LoadBalancer', 'clusterIP': '10.96.0.3', 'ports': [{'port': 80}]",
-            "'loadBalancer': {'ingress': [{'hostname': 'lb.example.com'}]}")
-    SERVICE("headless",
-            "'type': 'ClusterIP', 'clusterIP': 'None', 'clusterIPs': ['None'], 'ports': "
-            "[{'port': 8080}]",
-            "")
-    SERVICE("elsewhere", "'type': 'ExternalName', 'externalName': 'db.example.com'", "")
-    SLICE("headless-4", "headless", "IPv4", "10.2.0.1") SLICE("headless-6", "headless", "IPv6", "fd02::1")
-    "{'apiVersion': 'discovery.k8s.io/v1', 'kind': 'EndpointSlice', 'metadata': {'name': 'fqdn', "
-    "'namespace': 'shop', 'uid': 'fqdn', 'labels': {'kubernetes.io/service-name': 'elsewhere'}}, "
-    "'addressType': 'FQDN', 'endpoints': [{'addresses': ['db.example.com']}]}"
-    "]}";
+    "'address': 'fd09::1'}]}}," POD("client", "n1", "{'ip': '10.1.0.1'}, {'ip': 'fd01::1'}") POD(
+        "server", "n2", "{'ip': '10.2.0.1'}, {'ip': 'fd02::1'}") POD("db-0", "n2",
+                                                                     "{'ip': '10.2.0.9'}")
+        SERVICE("dual",
+                "'type': 'ClusterIP', 'clusterIP': '10.96.0.1', 'clusterIPs': ['10.96.0.1', "
+                "'fd96::1'], 'ipFamilies': ['IPv4', 'IPv6'], 'ports': [{'protocol': 'TCP', 'port': "
+                "80}]",
+                "'loadBalancer': {}")
+            SERVICE(
+                "outside",
+                "'type': 'LoadBalancer', 'clusterIP': '10.96.0.2', 'externalIPs': ['192.0.2.7'], "
+                "'ports': [{'protocol': 'TCP', 'port': 443, 'nodePort': 30443}]",
+                "'loadBalancer': {'ingress': [{'ip': '198.51.100.5'}, {'ip': '2001:db8::5'}]}")
+                SERVICE("by-name",
+                        "'type': 'LoadBalancer', 'clusterIP': '10.96.0.3', 'ports': [{'port': 80}]",
+                        "'loadBalancer': {'ingress': [{'hostname': 'lb.example.com'}]}")
+                    SERVICE("headless",
+                            "'type': 'ClusterIP', 'clusterIP': 'None', 'clusterIPs': ['None'], "
+                            "'ports': "
+                            "[{'port': 8080}]",
+                            "") SERVICE("elsewhere",
+                                        "'type': 'ExternalName', 'externalName': 'db.example.com'",
+                                        "") SLICE("headless-4", "headless", "IPv4", "10.2.0.1")
+                        SLICE("headless-6", "headless", "IPv6",
+                              "fd02::1") "{'apiVersion': 'discovery.k8s.io/v1', 'kind': "
+                                         "'EndpointSlice', 'metadata': {'name': 'fqdn', "
+                                         "'namespace': 'shop', 'uid': 'fqdn', 'labels': "
+                                         "{'kubernetes.io/service-name': 'elsewhere'}}, "
+                                         "'addressType': 'FQDN', 'endpoints': [{'addresses': "
+                                         "['db.example.com']}]}"
+                                         "]}";
 
 static Inventory *read_world(void)
 {
@@ -122,10 +129,14 @@ static void set_end(FlowEnd *end, const char *address, uint16_t port)
     end->port = port;
 }
 
-static PacketInfo packet_between(const char *src, uint16_t src_port, const char *dst, uint16_t dst_port)
+static PacketInfo packet_between(const char *src, uint16_t src_port, const char *dst,
+                                 uint16_t dst_port)
 {
-    PacketInfo info = parse(&(FixturePacket){
-        .src = "10.1.0.1", .dst = "10.2.0.1", .protocol = 6, .src_port = src_port, .dst_port = dst_port});
+    PacketInfo info = parse(&(FixturePacket){.src = "10.1.0.1",
+                                             .dst = "10.2.0.1",
+                                             .protocol = 6,
+                                             .src_port = src_port,
+                                             .dst_port = dst_port});
     g_assert_true(ip_address_from_text(&info.src, src));
     g_assert_true(ip_address_from_text(&info.dst, dst));
     return info;
@@ -144,7 +155,8 @@ static void test_kinds(void)
             .point = &point, .info = &info, .direction = PCAPNG_DIRECTION_OUTBOUND, .time_ns = T0};
         Named named = name(annotator, &request);
         check_end(&named, IDENTITY_DST, one);
-        check_end(&named, IDENTITY_SRC, &(Case){.type = PEER_POD, .service = "", .pod = "client", .node = "n1"});
+        check_end(&named, IDENTITY_SRC,
+                  &(Case){.type = PEER_POD, .service = "", .pod = "client", .node = "n1"});
         named_clear(&named);
         info = packet_between(one->address, one->port, client, 40000);
         request.direction = PCAPNG_DIRECTION_INBOUND;
@@ -182,8 +194,9 @@ static void test_translated(void)
                                    .service = called.service,
                                    .flow = &flow};
         Named named = name(annotator, &request);
-        check_end(&named, IDENTITY_DST,
-                  &(Case){.type = PEER_POD, .service = one->service, .pod = "server", .node = "n2"});
+        check_end(
+            &named, IDENTITY_DST,
+            &(Case){.type = PEER_POD, .service = one->service, .pod = "server", .node = "n2"});
         assert_has(named, IDENTITY_FLOW_ID, IDENTITY_PACKET, "77");
         named_clear(&named);
     }
