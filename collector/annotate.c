@@ -226,15 +226,25 @@ static void place_in_flow(const Flow *flow, bool is_server, SocketPlace *place)
     place->remote_port = remote->port;
 }
 
+/* The sockets of pods on a node's network are found by the node; 0: nobody can hold one. */
+static uint64_t key_of_sockets(const NamedEnd *end)
+{
+    if (end->type == PEER_POD)
+        return end->entity->host_network ? socket_table_host_key(end->entity->node)
+                                         : end->entity->key;
+    return end->type == PEER_NODE && end->entity ? socket_table_host_key(end->entity->name) : 0;
+}
+
 /* False if nobody can hold it. */
 static bool place_of(const NamedEnd *end, const AnnotateRequest *request, bool is_src,
                      SocketPlace *ret)
 {
     const PacketInfo *info = request->info;
-    if (end->type != PEER_POD || !info->is_ip || !info->has_ports || packet_is_echo(info))
+    uint64_t pod_key = key_of_sockets(end);
+    if (!pod_key || !info->is_ip || !info->has_ports || packet_is_echo(info))
         return false;
     *ret = (SocketPlace){
-        .pod_key = end->entity->key,
+        .pod_key = pod_key,
         .local = is_src ? info->src : info->dst,
         .remote = is_src ? info->dst : info->src,
         .local_port = is_src ? info->src_port : info->dst_port,
@@ -244,6 +254,20 @@ static bool place_of(const NamedEnd *end, const AnnotateRequest *request, bool i
     if (request->flow)
         place_in_flow(request->flow, is_src == request->service_is_src, ret);
     return true;
+}
+
+/* Of the pods that share a node's addresses it is the one whose socket it is. */
+static void name_by_holder(const Annotator *annotator, CacheEntry *entry, uint64_t time_ns,
+                           NamedEnd *end)
+{
+    const Entity *pod =
+        inventory_get(annotator->inventory, ENTITY_POD, end->holder.pod_uid, time_ns);
+    end->is_held = pod != NULL;
+    if (pod) {
+        end->type = PEER_POD;
+        end->entity = pod;
+        narrow(entry, pod->from_ns, pod->to_ns);
+    }
 }
 
 static void find_holder(const Annotator *annotator, CacheEntry *entry,
@@ -257,8 +281,12 @@ static void find_holder(const Annotator *annotator, CacheEntry *entry,
     end->is_held = socket_table_find(annotator->owners, &place, request->time_ns, &end->holder,
                                      &from_ns, &to_ns);
     narrow(entry, from_ns, to_ns);
-    if (end->is_held) /* that it has ended is no change, so it is asked for again */
-        narrow(entry, from_ns, request->time_ns + SOCKET_LINGER_NS);
+    if (!end->is_held)
+        return;
+    /* That it has ended is no change, so it is asked for again. */
+    narrow(entry, from_ns, request->time_ns + SOCKET_LINGER_NS);
+    if (*end->holder.pod_uid)
+        name_by_holder(annotator, entry, request->time_ns, end);
 }
 
 /* Whether another one may hold a socket of the entry's connection than when it was made. */
@@ -389,12 +417,12 @@ static void fill(Annotator *annotator, CacheEntry *entry, const AnnotateTicket *
                      .flow_id = request->flow ? request->flow->id : 0};
     name_end(annotator, entry, request, true, &names->src);
     name_end(annotator, entry, request, false, &names->dst);
+    find_holder(annotator, entry, request, true, &names->src);
+    find_holder(annotator, entry, request, false, &names->dst);
     name_service(annotator, entry, request, names);
     if (request->point && *request->point->target_uid)
         names->capture_pod = inventory_get(annotator->inventory, ENTITY_POD,
                                            request->point->target_uid, request->time_ns);
-    find_holder(annotator, entry, request, true, &names->src);
-    find_holder(annotator, entry, request, false, &names->dst);
     entry->owners_generation = annotator->owners ? socket_table_generation(annotator->owners) : 0;
     entry->entity[0] = names->src.entity;
     entry->entity[1] = names->dst.entity;

@@ -28,6 +28,7 @@ typedef struct Fact {
     Key key;
     uint64_t from_ns, to_ns;   /* to_ns 0: still so */
     char *container, *process; /* GRefString */
+    char *pod_uid;             /* GRefString; "" but for pods on a node's network */
     uint32_t pid, node;
     GList link; /* of its node's lists; not of twins */
 } Fact;
@@ -71,6 +72,12 @@ static gboolean equal_keys(gconstpointer a, gconstpointer b)
     return memcmp(a, b, sizeof(Key)) == 0;
 }
 
+/* Never that of a pod. */
+uint64_t socket_table_host_key(const char *node)
+{
+    return entity_key(ENTITY_NODE, node);
+}
+
 /* A place's keys, from the most to the least exact. */
 enum { EXACT, BOUND, ANY_ADDRESS, OF_PORT, KEYS };
 
@@ -101,6 +108,7 @@ static void fact_free(Fact *fact)
 {
     g_ref_string_release(fact->container);
     g_ref_string_release(fact->process);
+    g_ref_string_release(fact->pod_uid);
     g_free(fact);
 }
 
@@ -215,7 +223,10 @@ static const char *take_place(const Remora__V1__SocketOwner *told, SocketPlace *
         return "a socket's owner whose name is no UTF-8";
     if (told->to_unix_ns && told->to_unix_ns < told->from_unix_ns)
         return "a socket's owner that ended before it began";
-    ret->pod_key = entity_key(ENTITY_POD, told->target_uid);
+    if (strlen(told->host_node) > TEXT_MAX_BYTES)
+        return "a socket's owner on a node with too long a name";
+    ret->pod_key = *told->host_node ? socket_table_host_key(told->host_node)
+                                    : entity_key(ENTITY_POD, told->target_uid);
     return NULL;
 }
 
@@ -223,10 +234,13 @@ static void set_holder(Fact *fact, const Remora__V1__SocketOwner *told)
 {
     char *container = g_ref_string_new_intern(told->container);
     char *process = g_ref_string_new_intern(told->process);
+    char *pod_uid = g_ref_string_new_intern(*told->host_node ? told->target_uid : "");
     if (fact->container) {
         g_ref_string_release(fact->container);
         g_ref_string_release(fact->process);
+        g_ref_string_release(fact->pod_uid);
     }
+    fact->pod_uid = pod_uid;
     fact->container = container;
     fact->process = process;
     fact->pid = told->pid;
@@ -240,6 +254,11 @@ static void set_end(SocketTable *table, Fact *fact, uint64_t to_ns)
     if (fact->twin)
         fact->twin->to_ns = to_ns;
     g_queue_push_tail_link(to_ns ? &facts->ended : &facts->held, &fact->link);
+}
+
+static bool is_pod_of(const Fact *fact, const Remora__V1__SocketOwner *told)
+{
+    return strcmp(fact->pod_uid, *told->host_node ? told->target_uid : "") == 0;
 }
 
 static Fact *fact_new(SocketTable *table, const Key *key, const Remora__V1__SocketOwner *told,
@@ -289,7 +308,8 @@ int socket_table_apply(SocketTable *table, uint32_t node, const Remora__V1__Sock
     if (!fact && told->to_unix_ns)
         fact = find_held(table, &keys[EXACT]);
     if (fact) {
-        bool same = fact->pid == told->pid && strcmp(fact->container, told->container) == 0 &&
+        bool same = fact->pid == told->pid && is_pod_of(fact, told) &&
+                    strcmp(fact->container, told->container) == 0 &&
                     strcmp(fact->process, told->process) == 0;
         set_holder(fact, told);
         if (fact->twin)
@@ -385,7 +405,7 @@ bool socket_table_find(const SocketTable *table, const SocketPlace *place, uint6
     for (unsigned i = 0; i < KEYS && !fact; i++)
         fact = find_in_chain(table, &keys[i], time_ns, ret_from_ns, ret_to_ns);
     if (fact)
-        *ret = (SocketHolder){fact->container, fact->process, fact->pid};
+        *ret = (SocketHolder){fact->container, fact->process, fact->pid, fact->pod_uid};
     return fact != NULL;
 }
 

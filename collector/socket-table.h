@@ -19,14 +19,18 @@ typedef struct SocketHolder {
     const char *container; /* "" where not known */
     const char *process;
     uint32_t pid;
+    const char *pod_uid; /* of sockets on a node's network: whose it is; else "" */
 } SocketHolder;
 
 typedef struct SocketPlace {
-    uint64_t pod_key; /* entity_key(ENTITY_POD, uid) */
+    uint64_t pod_key; /* entity_key(ENTITY_POD, uid), or socket_table_host_key() */
     IpAddress local, remote;
     uint16_t local_port, remote_port;
     uint8_t protocol;
 } SocketPlace;
+
+/* Stands in a place for all pods on the network of a node. */
+uint64_t socket_table_host_key(const char *node);
 
 typedef struct SocketTable SocketTable;
 

@@ -8,7 +8,7 @@ name, count = sys.argv[1], int(sys.argv[2])
 for number in range(count):
     for path in ("/", f"/api/items/{number}", "/api/items/none"):
         try:
-            with urllib.request.urlopen(f"http://{name}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{name}{path}", timeout=20) as answer:
                 answer.read()
                 status = answer.status
         except urllib.error.HTTPError as error:

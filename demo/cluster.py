@@ -18,7 +18,7 @@ def run(*argv, **kwargs):
     return subprocess.run(argv, check=True, **kwargs)
 
 
-def wait_for(condition, what, seconds=10.0):
+def wait_for(condition, what, seconds=60.0):
     """Polls a condition; an error that names what was waited for when time is over."""
     deadline = time.monotonic() + seconds
     while True:
@@ -148,7 +148,7 @@ class Cluster:
         if resolver:
             path = os.path.join(self.folder, "resolv.conf")
             with open(path, "w", encoding="ascii") as file:
-                file.write(f"nameserver {resolver}\noptions timeout:1 attempts:3\n")
+                file.write(f"nameserver {resolver}\noptions timeout:5 attempts:3\n")
             mounts = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
             argv = ["unshare", "-m", "sh", "-c", mounts, path, *argv]
         if log:

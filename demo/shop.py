@@ -103,6 +103,6 @@ class Shop(Cluster):
                    self.ping(CLIENT_1, self.pods[REDIS]["address"]),
                    self.ping(CLIENT_2, self.pods[CATALOG_2]["address"])]
         for process in started:
-            if process.wait(60):
+            if process.wait(240):
                 raise RuntimeError(f"traffic failed: {process.args[-4:]} see {self.folder}")
             self.processes.remove(process)

@@ -177,26 +177,15 @@ static Targets *targets_new(const NodeOptions *options, const char *node_name, N
     return targets;
 }
 
-static void on_translation(const Remora__V1__Translation *translation, void *node)
-{
-    node_tell_fact(node, fact_translation(translation));
-}
-
-static void on_problem(const char *subject, const char *message, void *node)
-{
-    node_tell_problem(node, subject, message);
-}
-
 /* Where pods come from a file there need not be a host: then the addresses are rewritten in our own
  * namespace. */
-static Conntrack *follow_connections(const NodeOptions *options, Node *node)
+static void follow_connections(const NodeOptions *options, Node *node)
 {
-    static const ConntrackCallbacks callbacks = {on_translation, on_problem};
     const char *netns = options->host_netns;
     if (!netns && !options->inventory) {
         netns = "/proc/1/ns/net";
     }
-    return conntrack_new(conntrack_socket_new(netns), &callbacks, node);
+    node_set_connections(node, conntrack_socket_new(netns));
 }
 
 /* What is wrong with that, or NULL. */
@@ -233,13 +222,12 @@ static bool run(const NodeOptions *options, const NodeInfo *info, int signal_fd,
                              : NULL;
     if (source) {
         g_autofree char *problem = follow_sockets(options, node);
+        follow_connections(options, node);
         node_start(node, source, targets);
         if (problem) {
             node_tell_problem(node, "processes of connections", problem);
         }
-        Conntrack *connections = follow_connections(options, node);
         ok = serve(options, info, node, targets, signal_fd, error);
-        conntrack_free(connections);
     } else if (targets) {
         targets->ops->free(targets);
         fail("the capture source cannot be opened", error);

@@ -33,7 +33,7 @@ struct {
     __type(value, struct sockets_owner);
 } owners SEC(".maps");
 
-/* Control groups that user space was told of. */
+/* Control groups that user space was told of: SOCKETS_GROUP_NAMED, or what it answered. */
 struct {
     __uint(type, BPF_MAP_TYPE_LRU_HASH);
     __uint(max_entries, SOCKETS_GROUPS);
@@ -41,7 +41,9 @@ struct {
     __type(value, __u8);
 } groups SEC(".maps");
 
-const volatile __u32 left_out[2] = {}; /* network namespaces whose sockets are not followed */
+/* The network namespaces of the machine and of the node. Most sockets there are of no pod, and are
+ * not followed. */
+const volatile __u32 host_netns[2] = {};
 __u32 enabled = 0; /* a number of its own for each time; 0: nobody wants to know */
 __u64 lost = 0;    /* events that found no room */
 
@@ -90,7 +92,7 @@ static __always_inline void tell_group(struct kernfs_node *node, __u64 id)
         node = node ? parent_of(node) : 0;
     }
     bpf_ringbuf_submit(told, BPF_RB_NO_WAKEUP);
-    __u8 value = 1;
+    __u8 value = SOCKETS_GROUP_NAMED;
     bpf_map_update_elem(&groups, &id, &value, BPF_ANY);
 }
 
@@ -109,10 +111,24 @@ static __always_inline __u64 name_group(struct task_struct *task)
     return id;
 }
 
+/* A socket of the host's network is told only if it is a pod's, which user space says once of each
+ * group. A few of another group may be told before it has. */
+static __always_inline bool is_left_out(__u32 netns, __u64 group)
+{
+    if (netns != host_netns[0] && netns != host_netns[1]) {
+        return false;
+    }
+    const __u8 *known = bpf_map_lookup_elem(&groups, &group);
+    return known && *known == SOCKETS_GROUP_NO_POD;
+}
+
 /* ---- Sockets -------------------------------------------------------------------------------- */
 
 static __always_inline void tell(__u32 kind, struct sockets_owner *owner)
 {
+    if (is_left_out(owner->netns, owner->group)) {
+        return;
+    }
     struct sockets_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
     if (!event) {
         __sync_fetch_and_add(&lost, 1);
@@ -130,11 +146,12 @@ static __always_inline void tell(__u32 kind, struct sockets_owner *owner)
     }
 }
 
-static __always_inline void set_process(struct sockets_owner *owner, struct task_struct *task)
+static __always_inline void set_process(struct sockets_owner *owner, struct task_struct *task,
+                                        __u64 group)
 {
     owner->pid = BPF_CORE_READ(task, tgid);
     BPF_CORE_READ_INTO(&owner->name, task, group_leader, comm);
-    owner->group = name_group(task);
+    owner->group = group;
 }
 
 static __always_inline struct task_struct *current_task(void)
@@ -160,12 +177,10 @@ static __always_inline void set_addresses(struct sockets_owner *owner, struct so
     owner->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 }
 
-static __always_inline bool is_followed(const struct sock *sk)
+static __always_inline bool is_ip(const struct sock *sk)
 {
     __u16 family = sk->__sk_common.skc_family;
-    __u32 netns = sk->__sk_common.skc_net.net->ns.inum;
-    return (family == FAMILY_IPV4 || family == FAMILY_IPV6) && netns != left_out[0] &&
-           netns != left_out[1];
+    return family == FAMILY_IPV4 || family == FAMILY_IPV6;
 }
 
 /* connect() and listen() come through here in the process's own context, all else may not. A
@@ -173,23 +188,28 @@ static __always_inline bool is_followed(const struct sock *sk)
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(on_state, struct sock *sk, int old_state, int state)
 {
-    if (!enabled || sk->sk_protocol != PROTOCOL_TCP || !is_followed(sk)) {
+    if (!enabled || sk->sk_protocol != PROTOCOL_TCP || !is_ip(sk)) {
         return 0;
     }
     struct sockets_owner *owner;
     if (state == BPF_TCP_SYN_SENT || state == BPF_TCP_LISTEN) {
+        __u32 netns = sk->__sk_common.skc_net.net->ns.inum;
+        __u64 group = name_group(current_task());
+        if (is_left_out(netns, group)) {
+            return 0;
+        }
         owner = bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
         if (!owner) {
             __sync_fetch_and_add(&lost, 1);
             return 0;
         }
         owner->from_ns = bpf_ktime_get_ns();
-        owner->netns = sk->__sk_common.skc_net.net->ns.inum;
+        owner->netns = netns;
         owner->protocol = PROTOCOL_TCP;
         owner->period = enabled;
         owner->changes = 0;
         owner->flags = state == BPF_TCP_LISTEN ? SOCKETS_LISTENS : 0;
-        set_process(owner, current_task());
+        set_process(owner, current_task(), group);
         if (state == BPF_TCP_SYN_SENT) {
             return 0;
         }
@@ -247,7 +267,8 @@ int on_create(struct bpf_sock *sk)
     }
     struct task_struct *task = current_task();
     __u32 netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
-    if (netns == left_out[0] || netns == left_out[1]) {
+    __u64 group = name_group(task);
+    if (is_left_out(netns, group)) {
         return 1;
     }
     struct sockets_owner *owner = bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -256,7 +277,7 @@ int on_create(struct bpf_sock *sk)
         owner->netns = netns;
         owner->protocol = PROTOCOL_UDP;
         owner->period = enabled;
-        set_process(owner, task);
+        set_process(owner, task, group);
     } else {
         __sync_fetch_and_add(&lost, 1);
     }
@@ -338,7 +359,7 @@ static __always_inline int on_use(struct sock *sk)
         if (!(owner->flags & SOCKETS_PASSIVE)) {
             owner->from_ns = bpf_ktime_get_ns();
         }
-        set_process(owner, current_task());
+        set_process(owner, current_task(), name_group(current_task()));
     }
     set_addresses(owner, sk);
     if (owner->local_port) {
@@ -371,13 +392,18 @@ int on_file(struct bpf_iter__task_file *context)
     }
     struct socket *socket = bpf_sock_from_file(file);
     struct sock *sk = socket ? socket->sk : 0;
-    if (!sk || !is_followed(sk)) {
+    if (!sk || !is_ip(sk)) {
         return 0;
     }
     __u16 protocol = sk->sk_protocol;
     __u8 state = sk->__sk_common.skc_state;
     if ((protocol != PROTOCOL_TCP || state == BPF_TCP_CLOSE) &&
         (protocol != PROTOCOL_UDP || !sk->__sk_common.skc_num)) {
+        return 0;
+    }
+    __u32 netns = sk->__sk_common.skc_net.net->ns.inum;
+    __u64 group = name_group(task);
+    if (is_left_out(netns, group)) {
         return 0;
     }
     struct sockets_owner *owner = bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -391,10 +417,10 @@ int on_file(struct bpf_iter__task_file *context)
         return 0;
     }
     if (!owner->pid) {
-        owner->netns = sk->__sk_common.skc_net.net->ns.inum;
+        owner->netns = netns;
         owner->protocol = protocol;
         owner->flags = protocol == PROTOCOL_TCP && state == BPF_TCP_LISTEN ? SOCKETS_LISTENS : 0;
-        set_process(owner, task);
+        set_process(owner, task, group);
     }
     owner->period = enabled;
     set_addresses(owner, sk);

@@ -48,6 +48,12 @@ struct sockets_event {
 };
 _Static_assert(sizeof(struct sockets_event) == 104, "shared with user space");
 
+/* What is known of a control group, in the map of them. */
+enum {
+    SOCKETS_GROUP_NAMED = 1,  /* user space was told of it */
+    SOCKETS_GROUP_NO_POD = 2, /* and knows it for none of a pod */
+};
+
 struct sockets_group {
     __u32 kind;
     __u32 spare;

@@ -21,7 +21,8 @@ struct Conntrack {
     const ConntrackCallbacks *callbacks;
     void *userdata;
     ConntrackTable *table;
-    int stop_fd;
+    int wake_fd;
+    int stopping, look_again; /* atomic */
     GThread *thread;
     bool dumping, dump_wanted, in_trouble;
     uint64_t dump_at_ns;  /* monotonic: not before then */
@@ -35,6 +36,7 @@ static void count(Conntrack *conntrack, uint64_t *counter)
     g_mutex_lock(&conntrack->lock);
     (*counter)++;
     conntrack->counters.left_out = conntrack_table_left_out(conntrack->table);
+    conntrack->counters.unwanted = conntrack_table_unwanted(conntrack->table);
     g_mutex_unlock(&conntrack->lock);
 }
 
@@ -65,6 +67,12 @@ static void tell(const ConntrackEntry *entry, uint64_t from_ns, uint64_t to_ns, 
     message.from_unix_ns = from_ns;
     message.to_unix_ns = to_ns;
     conntrack->callbacks->translation(&message, conntrack->userdata);
+}
+
+static bool is_wanted(const ConntrackEntry *entry, void *userdata)
+{
+    const Conntrack *conntrack = userdata;
+    return conntrack->callbacks->wanted(entry, conntrack->userdata);
 }
 
 static void tell_trouble(Conntrack *conntrack, const char *what, int error)
@@ -146,7 +154,11 @@ static void on_message(Conntrack *conntrack, const struct nlmsghdr *message, siz
         return;
     }
     ConntrackEntry entry;
-    if (conntrack_message_read(message, length, &entry) <= 0) {
+    int r = conntrack_message_read(message, length, &entry);
+    if (r <= 0) {
+        if (r < 0) {
+            count(conntrack, &conntrack->counters.invalid);
+        }
         return;
     }
     count(conntrack, &conntrack->counters.events);
@@ -159,12 +171,14 @@ static void on_message(Conntrack *conntrack, const struct nlmsghdr *message, siz
 
 static void on_datagram(Conntrack *conntrack, const uint8_t *bytes, size_t length)
 {
-    while (length >= NLMSG_HDRLEN) {
+    while (length > 0) {
         const struct nlmsghdr *message = (const struct nlmsghdr *)(const void *)bytes;
-        size_t step = NLMSG_ALIGN((size_t)message->nlmsg_len);
-        if (message->nlmsg_len < NLMSG_HDRLEN || message->nlmsg_len > length) {
+        if (length < NLMSG_HDRLEN || message->nlmsg_len < NLMSG_HDRLEN ||
+            message->nlmsg_len > length) {
+            count(conntrack, &conntrack->counters.invalid);
             return;
         }
+        size_t step = NLMSG_ALIGN((size_t)message->nlmsg_len);
         on_message(conntrack, message, length);
         bytes += MIN(step, length);
         length -= MIN(step, length);
@@ -207,20 +221,36 @@ static int wait_ms(const Conntrack *conntrack)
                                            : (int)((conntrack->dump_at_ns - now_ns) / 1000000u + 1);
 }
 
+static void look_again_if_asked(Conntrack *conntrack)
+{
+    if (!g_atomic_int_compare_and_exchange(&conntrack->look_again, 1, 0)) {
+        return;
+    }
+    /* What found no room aside is in the kernel's table still. */
+    if (conntrack_table_look_again(conntrack->table) && !conntrack->dump_wanted) {
+        want_dump(conntrack, RETRY_NS);
+    }
+}
+
 static void follow(Conntrack *conntrack)
 {
     struct pollfd fds[2] = {
-        {.fd = conntrack->stop_fd, .events = POLLIN},
+        {.fd = conntrack->wake_fd, .events = POLLIN},
         {.fd = conntrack->source->ops->fd(conntrack->source), .events = POLLIN}};
     int error = 0;
     want_dump(conntrack, 0);
     while (!error) {
+        look_again_if_asked(conntrack);
         dump_if_due(conntrack);
         if (poll(fds, 2, wait_ms(conntrack)) < 0 && errno != EINTR) {
             error = -errno;
-        } else if (fds[0].revents) {
+        }
+        eventfd_t value;
+        eventfd_read(conntrack->wake_fd, &value);
+        if (g_atomic_int_get(&conntrack->stopping)) {
             return;
-        } else if (fds[1].revents) {
+        }
+        if (!error && fds[1].revents) {
             error = read_all(conntrack);
         }
     }
@@ -246,8 +276,8 @@ Conntrack *conntrack_new(ConntrackSource *source, const ConntrackCallbacks *call
     conntrack->source = source;
     conntrack->callbacks = callbacks;
     conntrack->userdata = userdata;
-    conntrack->table = conntrack_table_new(0, tell, conntrack);
-    conntrack->stop_fd = eventfd(0, EFD_CLOEXEC);
+    conntrack->table = conntrack_table_new(0, tell, is_wanted, conntrack);
+    conntrack->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     g_mutex_init(&conntrack->lock);
     conntrack->thread = g_thread_new("conntrack", conntrack_thread, conntrack);
     return conntrack;
@@ -256,15 +286,22 @@ Conntrack *conntrack_new(ConntrackSource *source, const ConntrackCallbacks *call
 Conntrack *conntrack_free(Conntrack *conntrack)
 {
     if (conntrack) {
-        eventfd_write(conntrack->stop_fd, 1);
+        g_atomic_int_set(&conntrack->stopping, 1);
+        eventfd_write(conntrack->wake_fd, 1);
         g_thread_join(conntrack->thread);
-        close(conntrack->stop_fd);
+        close(conntrack->wake_fd);
         conntrack_table_free(conntrack->table);
         conntrack->source->ops->free(conntrack->source);
         g_mutex_clear(&conntrack->lock);
         g_free(conntrack);
     }
     return NULL;
+}
+
+void conntrack_look_again(Conntrack *conntrack)
+{
+    g_atomic_int_set(&conntrack->look_again, 1);
+    eventfd_write(conntrack->wake_fd, 1);
 }
 
 void conntrack_counters(Conntrack *conntrack, ConntrackCounters *ret)

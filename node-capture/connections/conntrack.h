@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "node-capture/connections/conntrack-message.h"
 #include "proto/remora.pb-c.h"
 
 typedef struct ConntrackSource ConntrackSource;
@@ -29,6 +30,8 @@ struct ConntrackSource {
 /* On the thread. */
 typedef struct ConntrackCallbacks {
     void (*translation)(const Remora__V1__Translation *translation, void *userdata);
+    /* Whether it is to be told. What is not is kept aside, see conntrack_look_again(). */
+    bool (*wanted)(const ConntrackEntry *entry, void *userdata);
     /* Something is wrong (subject, message), or well again (message NULL). */
     void (*problem)(const char *subject, const char *message, void *userdata);
 } ConntrackCallbacks;
@@ -40,9 +43,15 @@ Conntrack *conntrack_new(ConntrackSource *source, const ConntrackCallbacks *call
                          void *userdata);
 Conntrack *conntrack_free(Conntrack *conntrack); /* NULL is fine; ends the thread; returns NULL */
 
+/* wanted() may answer otherwise than before: what was kept aside and is wanted now is told. Any
+ * thread; returns at once. */
+void conntrack_look_again(Conntrack *conntrack);
+
 typedef struct ConntrackCounters {
     uint64_t events;   /* messages of rewritten connections, those of dumps included */
     uint64_t overruns; /* times that the kernel had no room for events; a dump followed */
-    uint64_t left_out; /* connections beyond the limit */
+    uint64_t invalid;  /* messages that could not be read */
+    uint64_t left_out; /* wanted connections beyond the limit */
+    uint64_t unwanted; /* connections that ended, or found no room aside, without being wanted */
 } ConntrackCounters;
 void conntrack_counters(Conntrack *conntrack, ConntrackCounters *ret); /* any thread */

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "node-capture/server/connections.h"
 #include "node-capture/server/fact-feed.h"
 #include "node-capture/server/known.h"
 #include "node-capture/server/status.h"
@@ -50,6 +51,8 @@ struct Node {
     Known *known;
     FactFeed *facts;
     Owners *owners;
+    Connections *connections;
+    ConntrackSource *conntrack; /* until the start */
     bool owners_wanted;
     GHashTable *problems; /* subject -> message, as the targets told */
     NodeCounters counters;
@@ -204,6 +207,7 @@ static void collect_counters(Node *node)
 {
     fact_feed_stats(node->facts, &node->counters.facts);
     owners_stats(node->owners, &node->counters.sockets);
+    connections_stats(node->connections, &node->counters.connections);
     if (node->targets->ops->stats) {
         node->targets->ops->stats(node->targets, &node->counters.targets);
     }
@@ -296,7 +300,7 @@ static void answer_questions(Node *node)
 
 /* ---- Owners of sockets -----------------------------------------------------------------------*/
 
-static void on_owner_fact(Fact *fact, void *userdata)
+static void on_fact(Fact *fact, void *userdata)
 {
     node_tell_fact(userdata, fact);
 }
@@ -308,7 +312,7 @@ static const Entity *find_pod(const char *uid, void *userdata)
     return known_find(node->known, key);
 }
 
-static const OwnersCallbacks owners_callbacks = {on_owner_fact, find_pod};
+static const OwnersCallbacks owners_callbacks = {on_fact, find_pod};
 
 /* Nobody follows the sockets while there is no stream: what is known of them then is of no use to
  * the next one, which is told of all that are there. */
@@ -339,6 +343,18 @@ Owners *node_owners(Node *node)
 void node_set_socket_owners(Node *node, SocketOwners *sockets)
 {
     owners_set_sockets(node->owners, sockets);
+}
+
+static void on_connections_problem(const char *subject, const char *message, void *userdata)
+{
+    node_tell_problem(userdata, subject, message);
+}
+
+static const ConnectionsCallbacks connections_callbacks = {on_fact, on_connections_problem};
+
+void node_set_connections(Node *node, ConntrackSource *source)
+{
+    node->conntrack = source;
 }
 
 /* ---- What the targets tell -------------------------------------------------------------------*/
@@ -378,6 +394,10 @@ static void on_identity(const Entity *entity, uint64_t deleted_ns, void *userdat
         stream_unlock(stream);
     }
     known_apply(node->known, entity, deleted_ns);
+    if (entity->kind == ENTITY_POD) {
+        owners_pod_known(node->owners, entity, deleted_ns != 0);
+    }
+    connections_identity(node->connections, entity, deleted_ns != 0, clock_monotonic_ns());
     if (deleted_ns == 0) {
         capture_pod_changed(node->capture, entity);
     }
@@ -508,6 +528,7 @@ Node *node_new(const NodeInfo *info, Selector *allowed)
     node->known = known_new();
     node->facts = fact_feed_new(wake, node);
     node->owners = owners_new(&owners_callbacks, node);
+    node->connections = connections_new(info->node, &connections_callbacks, node);
     capture_set_before_packets(node->capture, before_packets, node);
     node->problems = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     node->commands = g_async_queue_new_full(command_free);
@@ -524,6 +545,9 @@ void node_start(Node *node, Source *source, Targets *targets)
 {
     capture_set_source(node->capture, source);
     node->targets = targets;
+    if (node->conntrack) {
+        connections_follow(node->connections, g_steal_pointer(&node->conntrack));
+    }
     node->thread = g_thread_new("capture", node_thread, node);
 }
 
@@ -546,6 +570,10 @@ Node *node_free(Node *node)
 {
     if (node) {
         node_stop(node, "remora-node ends");
+        connections_free(node->connections);
+        if (node->conntrack) {
+            node->conntrack->ops->free(node->conntrack);
+        }
         if (node->targets) {
             node->targets->ops->free(node->targets);
         }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "common/rpc/rpc.h"
+#include "node-capture/connections/conntrack.h"
 #include "node-capture/server/capture.h"
 #include "node-capture/server/facts.h"
 #include "node-capture/server/info.h"
@@ -29,6 +30,8 @@ Capture *node_capture(Node *node); /* userdata of the source's callbacks */
 /* Before node_start(): userdata of owners_socket_callbacks, and what comes of it, taken over. */
 Owners *node_owners(Node *node);
 void node_set_socket_owners(Node *node, SocketOwners *sockets);
+/* Before node_start(): where connections whose addresses are rewritten are told; taken over. */
+void node_set_connections(Node *node, ConntrackSource *source);
 
 /* Takes over both and starts the thread. */
 void node_start(Node *node, Source *source, Targets *targets);

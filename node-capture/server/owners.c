@@ -16,6 +16,7 @@ struct Owners {
     SocketOwners *sockets; /* or NULL */
     GHashTable *pods;      /* uid -> OwnedPod */
     GHashTable *by_netns;  /* &inode -> OwnedPod */
+    GHashTable *on_host;   /* uid -> Entity: pods on the node's network */
     GQueue waiting;        /* of SocketNews *: of namespaces that are no pod's yet */
     bool told;
 };
@@ -52,16 +53,18 @@ static char *text(const char *constant)
     return (char *)(uintptr_t)constant; /* protobuf-c has no const strings */
 }
 
-static void tell(Owners *owners, const OwnedPod *pod, const SocketNews *news)
+/* `host_node`: of a pod on the node's network; else "". */
+static void tell(Owners *owners, const char *uid, const char *host_node, const SocketNews *news)
 {
     Remora__V1__SocketOwner owner = REMORA__V1__SOCKET_OWNER__INIT;
-    owner.target_uid = pod->uid;
+    owner.target_uid = text(uid);
+    owner.host_node = text(host_node);
     owner.protocol = news->protocol;
     owner.local = bytes_of(news->local, news->local_length);
     owner.local_port = news->local_port;
     owner.remote = bytes_of(news->remote, news->remote_length);
     owner.remote_port = news->remote_port;
-    owner.container = text(container_name(owners, pod->uid, news));
+    owner.container = text(container_name(owners, uid, news));
     owner.process = text(news->process);
     owner.pid = (uint32_t)news->pid;
     owner.from_unix_ns = news->from_ns;
@@ -73,13 +76,52 @@ static void tell(Owners *owners, const OwnedPod *pod, const SocketNews *news)
     }
 }
 
-static void on_owner(const SocketNews *news, void *userdata)
+static bool has_container(const Entity *pod, const char *id)
 {
-    Owners *owners = userdata;
+    for (size_t i = 0; *id && i < pod->n_containers; i++) {
+        if (strcmp(pod->containers[i].id, id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A static pod is known by another uid than its control groups bear, but by the same containers. */
+static const Entity *find_on_host(const Owners *owners, const SocketNews *news)
+{
+    const Entity *pod = g_hash_table_lookup(owners->on_host, news->pod.uid);
+    GHashTableIter iter;
+    g_hash_table_iter_init(&iter, owners->on_host);
+    while (!pod && g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
+        if (!has_container(pod, news->pod.container)) {
+            pod = NULL;
+        }
+    }
+    return pod;
+}
+
+/* Returns whether it is known whose it is. */
+static bool tell_if_known(Owners *owners, const SocketNews *news)
+{
+    if (news->host_network) {
+        const Entity *pod = find_on_host(owners, news);
+        if (pod) {
+            tell(owners, pod->uid, pod->node, news);
+        }
+        return pod != NULL;
+    }
     uint64_t inode = news->netns_inode;
     const OwnedPod *pod = g_hash_table_lookup(owners->by_netns, &inode);
     if (pod) {
-        tell(owners, pod, news);
+        tell(owners, pod->uid, "", news);
+    }
+    return pod != NULL;
+}
+
+static void on_owner(const SocketNews *news, void *userdata)
+{
+    Owners *owners = userdata;
+    if (tell_if_known(owners, news)) {
         return;
     }
     if (owners->waiting.length >= OWNERS_WAITING_MAX) {
@@ -92,14 +134,14 @@ const SocketOwnersCallbacks owners_socket_callbacks = {on_owner};
 
 /* ---- Pods ------------------------------------------------------------------------------------*/
 
-static void tell_waiting(Owners *owners, const OwnedPod *pod)
+/* There is another pod: whose some of them are may be known now. */
+static void tell_waiting(Owners *owners)
 {
     GList *next;
     for (GList *link = owners->waiting.head; link; link = next) {
         SocketNews *news = link->data;
         next = link->next;
-        if (news->netns_inode == pod->inode) {
-            tell(owners, pod, news);
+        if (tell_if_known(owners, news)) {
             g_free(news);
             g_queue_delete_link(&owners->waiting, link);
         }
@@ -130,7 +172,18 @@ void owners_pod_appeared(Owners *owners, const char *uid, int netns_fd)
     pod->inode = status.st_ino;
     g_hash_table_insert(owners->pods, pod->uid, pod);
     g_hash_table_replace(owners->by_netns, &pod->inode, pod);
-    tell_waiting(owners, pod);
+    tell_waiting(owners);
+}
+
+void owners_pod_known(Owners *owners, const Entity *pod, bool deleted)
+{
+    if (!pod->host_network || deleted) {
+        g_hash_table_remove(owners->on_host, pod->uid);
+        return;
+    }
+    Entity *known = entity_ref(pod);
+    g_hash_table_replace(owners->on_host, text(known->uid), known);
+    tell_waiting(owners);
 }
 
 /* ---- The object ------------------------------------------------------------------------------*/
@@ -161,6 +214,8 @@ Owners *owners_new(const OwnersCallbacks *callbacks, void *userdata)
     owners->userdata = userdata;
     owners->pods = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, pod_free);
     owners->by_netns = g_hash_table_new(g_int64_hash, g_int64_equal);
+    owners->on_host = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
+                                            (GDestroyNotify)(void (*)(void))entity_unref);
     return owners;
 }
 
@@ -175,6 +230,7 @@ Owners *owners_free(Owners *owners)
         socket_owners_free(owners->sockets);
         g_queue_clear_full(&owners->waiting, g_free);
         g_hash_table_unref(owners->by_netns);
+        g_hash_table_unref(owners->on_host);
         g_hash_table_unref(owners->pods);
         g_free(owners);
     }

@@ -30,6 +30,9 @@ void owners_set_sockets(Owners *owners, SocketOwners *sockets);
 
 void owners_pod_appeared(Owners *owners, const char *uid, int netns_fd);
 void owners_pod_vanished(Owners *owners, const char *uid);
+/* A pod of this node is known, or no longer: one on the node's network is found by its processes.
+ */
+void owners_pod_known(Owners *owners, const Entity *pod, bool deleted);
 /* Whether there are streams; tells what has happened. Returns whether there was a fact. */
 bool owners_run(Owners *owners, bool wanted);
 void owners_stats(const Owners *owners, SocketOwnersStats *ret);

@@ -71,6 +71,21 @@ static void add_api_counters(Snapshot *snapshot, const TargetsStats *targets)
         "that all was listed anew");
 }
 
+static void add_connection_counters(Snapshot *snapshot, const ConntrackCounters *connections)
+{
+    add(snapshot, "connection_events_total", connections->events,
+        "What the kernel told of connections whose addresses it rewrites, in events and lists");
+    add(snapshot, "connection_overruns_total", connections->overruns,
+        "Times that the kernel had more events of connections than remora-node could take; all "
+        "were listed again");
+    add(snapshot, "connection_events_invalid_total", connections->invalid,
+        "Events of connections that could not be read");
+    add(snapshot, "connections_left_out_total", connections->left_out,
+        "Connections of pods that were not followed because there were too many");
+    add(snapshot, "connections_unwanted_total", connections->unwanted,
+        "Connections that were not told of because no pod was at either end");
+}
+
 static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeCounters *counters)
 {
     CaptureStats stats;
@@ -108,6 +123,7 @@ static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeC
         "Streams refused: bad requests, or too many");
     add(snapshot, "identity_events_total", counters->identity_events,
         "Changes to what is known of the cluster");
+    add_connection_counters(snapshot, &counters->connections);
     add(snapshot, "socket_events_total", counters->sockets.events,
         "What the kernel told of sockets and their owners");
     add(snapshot, "socket_events_lost_total", counters->sockets.lost,

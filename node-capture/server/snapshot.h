@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "node-capture/connections/conntrack.h"
 #include "node-capture/server/capture.h"
 #include "node-capture/server/fact-feed.h"
 #include "node-capture/targets/socket-owners.h"
@@ -19,9 +20,10 @@ typedef struct NodeCounters {
     FactFeedStats facts;
     SocketOwnersStats sockets;
     TargetsStats targets;
+    ConntrackCounters connections;
 } NodeCounters;
 
-#define SNAPSHOT_COUNTERS_MAX 40u
+#define SNAPSHOT_COUNTERS_MAX 48u
 
 typedef struct SnapshotCounter {
     const char *name, *help; /* static */

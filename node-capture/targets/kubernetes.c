@@ -2,6 +2,7 @@
 #include "node-capture/targets/kubernetes.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -10,6 +11,7 @@
 #include "common/clock.h"
 #include "k8s-enrich/address.h"
 #include "k8s-enrich/api/watch.h"
+#include "node-capture/targets/host-addresses.h"
 #include "node-capture/targets/pod-join.h"
 
 #define API_WAIT_NS 3000000000u /* streams wait for it no longer */
@@ -21,9 +23,10 @@
 #define API_SUBJECT  "API server"
 #define NODE_SUBJECT "pods of this node"
 #define SEEN_SUBJECT "processes of other pods"
+#define HOST_SUBJECT "addresses of this node"
 
 /* In epoll's data. */
-enum { READY_TIMER, READY_PODS, READY_API, READY_COUNT };
+enum { READY_TIMER, READY_PODS, READY_API, READY_HOST, READY_COUNT };
 
 typedef struct KubernetesTargets {
     Targets targets;
@@ -33,6 +36,8 @@ typedef struct KubernetesTargets {
     PodJoin *join;
     PodWatch *pods;
     ApiWatch *api;
+    HostAddresses *host;
+    NetnsAddresses *host_addresses; /* NULL: they cannot be followed */
     int epoll_fd, timer_fd;
     uint64_t give_up_ns; /* monotonic: when the API server is waited for no longer */
     bool pods_synced, api_synced, synced, gave_up;
@@ -80,8 +85,9 @@ static void on_addresses(const char *uid, const NetnsAddress *addresses, size_t 
             g_array_append_val(reachable, address);
         }
     }
-    pod_join_addresses(targets->join, uid, (const IpAddress *)reachable->data, reachable->len,
-                       clock_unix_ns());
+    const IpAddress *found = (const IpAddress *)reachable->data;
+    pod_join_addresses(targets->join, uid, found, reachable->len, clock_unix_ns());
+    host_addresses_pod(targets->host, uid, found, reachable->len, clock_unix_ns());
 }
 
 static void on_container(const char *uid, const char *container_id, bool running, void *userdata)
@@ -96,6 +102,7 @@ static void on_gone(const char *uid, void *userdata)
 {
     KubernetesTargets *targets = userdata;
     pod_join_gone(targets->join, uid, clock_unix_ns());
+    host_addresses_pod(targets->host, uid, NULL, 0, clock_unix_ns());
 }
 
 static void on_pods_synced(void *userdata)
@@ -106,12 +113,49 @@ static void on_pods_synced(void *userdata)
 static const PodWatchCallbacks pod_callbacks = {on_sandbox, on_addresses,   on_container,
                                                 on_gone,    on_pods_synced, tell_problem};
 
+/* ---- The node's own network ------------------------------------------------------------------*/
+
+static void on_host_entity(const Entity *node, void *userdata)
+{
+    const KubernetesTargets *targets = userdata;
+    targets->callbacks->identity(node, 0, targets->userdata);
+}
+
+static void host_problem(KubernetesTargets *targets, int error)
+{
+    g_autofree char *message = g_strdup_printf(
+        "cannot be followed: %s; what its processes send to its pods by a bridge's address is not "
+        "named as the node's",
+        g_strerror(-error));
+    targets->host_addresses = netns_addresses_free(targets->host_addresses);
+    tell_problem(HOST_SUBJECT, message, targets);
+}
+
+static void dispatch_host(KubernetesTargets *targets)
+{
+    bool changed;
+    int error = netns_addresses_dispatch(targets->host_addresses, &changed);
+    if (error) {
+        host_problem(targets, error);
+        return;
+    }
+    size_t count;
+    const NetnsAddress *addresses = netns_addresses_list(targets->host_addresses, &count);
+    if (changed) {
+        host_addresses_set(targets->host, addresses, count, clock_unix_ns());
+    }
+}
+
 /* ---- The API server --------------------------------------------------------------------------*/
 
 static void on_identity(const Entity *entity, uint64_t deleted_ns, void *userdata)
 {
     KubernetesTargets *targets = userdata;
     pod_join_entity(targets->join, entity, deleted_ns, clock_unix_ns());
+    if (entity->kind == ENTITY_NODE && deleted_ns == 0 &&
+        g_str_equal(entity->name, targets->node_name)) {
+        host_addresses_node(targets->host, entity, clock_unix_ns());
+    }
 }
 
 static void on_api_synced(void *userdata)
@@ -239,6 +283,9 @@ static void kubernetes_dispatch(Targets *base)
         case READY_API:
             api_watch_dispatch(targets->api);
             break;
+        case READY_HOST:
+            dispatch_host(targets);
+            break;
         default:
             /* Only to make it unreadable: what is due is decided by the clock. */
             if (read(targets->timer_fd, &expirations, sizeof(expirations)) < 0) {
@@ -265,6 +312,8 @@ static void kubernetes_free(Targets *base)
     KubernetesTargets *targets = (KubernetesTargets *)base;
     api_watch_free(targets->api);
     pod_watch_free(targets->pods);
+    netns_addresses_free(targets->host_addresses);
+    host_addresses_free(targets->host);
     pod_join_free(targets->join);
     if (targets->timer_fd >= 0) {
         close(targets->timer_fd);
@@ -292,6 +341,22 @@ static bool refused(const char *what, int number, GError **error)
     return false;
 }
 
+/* That it cannot be done is told, and no reason to stop. */
+static void follow_host(KubernetesTargets *targets, const char *netns)
+{
+    int fd = open(netns ? netns : "/proc/1/ns/net", O_RDONLY | O_CLOEXEC);
+    int error = fd < 0 ? -errno : netns_addresses_new(fd, &targets->host_addresses);
+    if (!error && !watch_fd(targets, netns_addresses_fd(targets->host_addresses), READY_HOST)) {
+        error = -errno;
+    }
+    if (error) {
+        host_problem(targets, error);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 static bool start(KubernetesTargets *targets, const ApiConfig *config,
                   const PodWatchOptions *options, GError **error)
 {
@@ -315,6 +380,7 @@ static bool start(KubernetesTargets *targets, const ApiConfig *config,
         !watch_fd(targets, api_watch_fd(targets->api), READY_API)) {
         return refused("pods cannot be followed: epoll", errno, error);
     }
+    follow_host(targets, options->host_netns);
     return true;
 }
 
@@ -329,6 +395,7 @@ Targets *targets_kubernetes_new(const ApiConfig *config, const PodWatchOptions *
     targets->node_name = g_strdup(node_name);
     targets->timer_fd = -1;
     targets->join = pod_join_new(node_name, callbacks, userdata);
+    targets->host = host_addresses_new(node_name, clock_unix_ns(), on_host_entity, targets);
     targets->give_up_ns = clock_monotonic_ns() + API_WAIT_NS;
     if (!start(targets, config, options, error)) {
         kubernetes_free(&targets->targets);

@@ -80,6 +80,11 @@ static void on_group(KernelOwners *owners, const struct sockets_group *told)
     Group *group = g_new0(Group, 1);
     group->id = told->group;
     socket_news_group(told, &group->pod);
+    if (group->pod.uid[0] == '\0') {
+        const uint8_t no_pod = SOCKETS_GROUP_NO_POD;
+        bpf_map_update_elem(bpf_map__fd(owners->program->maps.groups), &group->id, &no_pod,
+                            BPF_ANY);
+    }
     g_hash_table_replace(owners->groups, &group->id, group);
 }
 
@@ -109,6 +114,12 @@ static void find_pod(const KernelOwners *owners, SocketNews *news, uint64_t id)
 
 /* ---- Events ----------------------------------------------------------------------------------*/
 
+static bool is_host(const KernelOwners *owners, uint32_t netns)
+{
+    const uint32_t *host = (const uint32_t *)owners->program->rodata->host_netns;
+    return netns == host[0] || netns == host[1];
+}
+
 static int on_record(void *userdata, void *data, size_t size)
 {
     KernelOwners *owners = userdata;
@@ -119,7 +130,10 @@ static int on_record(void *userdata, void *data, size_t size)
         on_group(owners, data);
     } else if (socket_news_from_event(data, size, owners->unix_offset_ns, &news)) {
         find_pod(owners, &news, event->owner.group);
-        owners->callbacks->owner(&news, owners->userdata);
+        news.host_network = is_host(owners, event->owner.netns);
+        if (!news.host_network || news.pod.uid[0]) {
+            owners->callbacks->owner(&news, owners->userdata);
+        }
     }
     return 0;
 }
@@ -294,16 +308,16 @@ static void kernel_want(SocketOwners *base, bool wanted)
 
 static const SocketOwnersOps kernel_ops = {kernel_free, kernel_want, kernel_dispatch, kernel_stats};
 
-static void leave_out(KernelOwners *owners, const char *host_netns)
+static void set_host(KernelOwners *owners, const char *host_netns)
 {
     struct stat status;
     /* Ours is taken for the host's if that cannot be read. */
     if (fstatat(owners->proc_fd, "1/ns/net", &status, 0) == 0 ||
         fstatat(owners->proc_fd, "self/ns/net", &status, 0) == 0) {
-        owners->program->rodata->left_out[0] = (__u32)status.st_ino;
+        owners->program->rodata->host_netns[0] = (__u32)status.st_ino;
     }
     if (host_netns && stat(host_netns, &status) == 0) {
-        owners->program->rodata->left_out[1] = (__u32)status.st_ino;
+        owners->program->rodata->host_netns[1] = (__u32)status.st_ino;
     }
 }
 
@@ -320,7 +334,7 @@ static int load(KernelOwners *owners, const char *host_netns)
     if (!owners->program) {
         return -errno;
     }
-    leave_out(owners, host_netns);
+    set_host(owners, host_netns);
     if (!has_use_events()) {
         bpf_program__set_autoload(owners->program->progs.on_send, false);
         bpf_program__set_autoload(owners->program->progs.on_receive, false);

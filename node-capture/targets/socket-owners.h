@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Which process holds which socket, in all network namespaces but the host's.
+/* Which process holds which socket: in all network namespaces, in the host's only those of pods.
  *
  * A backend is a vtable: `kernel` (BPF programs, bpf/sockets.bpf.c) and a fake for tests
  * (socket-owners-fake.h). One thread; callbacks come in dispatch(). */
@@ -18,7 +18,8 @@
 typedef struct SocketNews {
     bool ended;
     ino_t netns_inode;
-    uint8_t protocol; /* IANA: TCP, UDP */
+    bool host_network; /* that is the host's: the pod is the process's */
+    uint8_t protocol;  /* IANA: TCP, UDP */
     uint8_t local[16], remote[16];
     uint8_t local_length, remote_length; /* 4, 16, or 0: any */
     uint16_t local_port, remote_port;    /* 0: any */

@@ -5,6 +5,7 @@
 #include "collector/annotate.h"
 #include "fixture.h"
 #include "k8s-enrich/identity-option.h"
+#include "named.h"
 
 #define T0 (1000 * SECOND)
 
@@ -21,81 +22,6 @@ static const CapturePoint loopback_point = {.id = 2,
                                             .target_uid = "uid-client",
                                             .link_type = 1,
                                             .loopback = true};
-
-typedef struct Named {
-    char *text; /* "type/scope=value" of all TLVs, a line each */
-    char *comment;
-    Annotation annotation;
-} Named;
-
-static void append_tlv(GString *out, const IdentityTlv *tlv)
-{
-    uint64_t u64;
-    uint32_t u32;
-    uint8_t u8;
-    g_string_append_printf(out, "%u/%u=", tlv->type, tlv->scope);
-    if (tlv->type == IDENTITY_ENTITY && identity_u64(tlv, &u64) == 0)
-        g_string_append(out, "entity");
-    else if (tlv->type == IDENTITY_FLOW_ID && identity_u64(tlv, &u64) == 0)
-        g_string_append_printf(out, "%" G_GUINT64_FORMAT, u64);
-    else if (tlv->type == IDENTITY_PEER_TYPE && identity_u8(tlv, &u8) == 0)
-        g_string_append_printf(out, "%u", u8);
-    else if (tlv->type == IDENTITY_PROCESS_PID && identity_u32(tlv, &u32) == 0)
-        g_string_append_printf(out, "%u", u32);
-    else
-        g_string_append_len(out, (const char *)tlv->value, tlv->length);
-    g_string_append_c(out, '\n');
-}
-
-static Named name(Annotator *annotator, const AnnotateRequest *request)
-{
-    Named ret = {0};
-    annotate(annotator, request, &ret.annotation);
-    GString *text = g_string_new("\n");
-    PcapngBlock block = {.options = ret.annotation.options,
-                         .options_length = (uint32_t)ret.annotation.length};
-    const uint8_t *cursor = block.options;
-    PcapngOption option;
-    int r;
-    while ((r = pcapng_option_next(&block, &cursor, &option)) > 0) {
-        if (option.code == PCAPNG_OPT_COMMENT)
-            ret.comment = g_strndup((const char *)option.value, option.length);
-        if (option.code != PCAPNG_OPT_CUSTOM_BINARY)
-            continue;
-        IdentityReader reader;
-        IdentityTlv tlv;
-        g_assert_cmpint(identity_reader_init(&reader, option.value + 4, option.length - 4u), ==, 0);
-        while ((r = identity_next(&reader, &tlv)) > 0)
-            append_tlv(text, &tlv);
-        g_assert_cmpint(r, ==, 0);
-    }
-    g_assert_cmpint(r, ==, 0);
-    ret.text = g_string_free(text, FALSE);
-    return ret;
-}
-
-static void named_clear(Named *named)
-{
-    g_free(named->text);
-    g_free(named->comment);
-}
-
-static PacketInfo parse(const FixturePacket *packet)
-{
-    uint8_t frame[FIXTURE_PACKET_MAX];
-    PacketInfo info;
-    packet_parse(1, frame, fixture_frame(packet, frame), &info);
-    return info;
-}
-
-static bool has(const Named *named, unsigned type, unsigned scope, const char *value)
-{
-    g_autofree char *line = g_strdup_printf("\n%u/%u=%s\n", type, scope, value);
-    return strstr(named->text, line) != NULL;
-}
-
-#define assert_has(NAMED, TYPE, SCOPE, VALUE) g_assert_true(has(&(NAMED), TYPE, SCOPE, VALUE))
-#define assert_not(NAMED, TYPE, SCOPE, VALUE) g_assert_false(has(&(NAMED), TYPE, SCOPE, VALUE))
 
 static Inventory *cluster(void)
 {
@@ -225,9 +151,9 @@ static void test_reused_address(void)
     for (size_t i = 0; i < G_N_ELEMENTS(steps); i++) {
         AnnotateRequest request = {.info = &info, .time_ns = T0 + steps[i].after_s * SECOND};
         Named named = name(annotator, &request);
-        g_assert_cmpint(has(&named, IDENTITY_POD, IDENTITY_SRC, "old"), ==,
+        g_assert_cmpint(named_has(&named, IDENTITY_POD, IDENTITY_SRC, "old"), ==,
                         g_strcmp0(steps[i].pod, "old") == 0);
-        g_assert_cmpint(has(&named, IDENTITY_POD, IDENTITY_SRC, "new"), ==,
+        g_assert_cmpint(named_has(&named, IDENTITY_POD, IDENTITY_SRC, "new"), ==,
                         g_strcmp0(steps[i].pod, "new") == 0);
         named_clear(&named);
     }
@@ -498,6 +424,80 @@ static void test_owners_on_loopback(void)
     inventory_free(inventory);
 }
 
+static void add_entity(Inventory *inventory, Entity draft, const char *address)
+{
+    IpAddress addresses[1];
+    const char *error = NULL;
+    g_assert_true(ip_address_from_text(&addresses[0], address));
+    draft.addresses = addresses;
+    draft.n_addresses = 1;
+    Entity *entity = entity_new(&draft, &error);
+    g_assert_cmpstr(error, ==, NULL);
+    inventory_add(inventory, entity);
+    entity_unref(entity);
+}
+
+static void own_on_host(SocketTable *owners, const char *uid, uint32_t port)
+{
+    const char *problem;
+    Remora__V1__SocketOwner owner = REMORA__V1__SOCKET_OWNER__INIT;
+    owner.target_uid = (char *)(uintptr_t)uid;
+    owner.host_node = (char *)(uintptr_t) "node-b";
+    owner.protocol = 6;
+    owner.local_port = port;
+    owner.process = (char *)(uintptr_t) "exporter";
+    g_assert_cmpint(socket_table_apply(owners, 0, &owner, &problem), ==, 0);
+}
+
+/* Of the pods that share a node's addresses it is the one whose socket it is; without one, the
+ * node. */
+static void test_host_network(void)
+{
+    Inventory *inventory = cluster();
+    SocketTable *owners = socket_table_new(0);
+    Annotator *annotator = annotator_new(inventory, NULL, false);
+    annotator_set_owners(annotator, owners);
+    add_entity(inventory, (Entity){.kind = ENTITY_NODE, .uid = "uid-node-b", .name = "node-b"},
+               "10.9.0.2");
+    for (unsigned i = 0; i < 2; i++) {
+        add_entity(inventory,
+                   (Entity){.kind = ENTITY_POD,
+                            .uid = i ? "uid-other" : "uid-exporter",
+                            .namespace_name = "shop",
+                            .name = i ? "other" : "exporter",
+                            .node = "node-b",
+                            .host_network = true},
+                   "10.9.0.2");
+    }
+    PacketInfo info = parse(&(FixturePacket){
+        .src = "10.1.0.1", .dst = "10.9.0.2", .protocol = 6, .src_port = 40000, .dst_port = 9100});
+    AnnotateRequest request = {.point = &client_point,
+                               .info = &info,
+                               .direction = PCAPNG_DIRECTION_OUTBOUND,
+                               .time_ns = T0};
+    Named named = name(annotator, &request);
+    assert_has(named, IDENTITY_NODE, IDENTITY_DST, "node-b");
+    g_assert_null(strstr(named.text, "exporter"));
+    named_clear(&named);
+    own_on_host(owners, "uid-other", 9101);
+    own_on_host(owners, "uid-exporter", 9100);
+    named = name(annotator, &request);
+    assert_has(named, IDENTITY_POD, IDENTITY_DST, "exporter");
+    assert_has(named, IDENTITY_NODE, IDENTITY_DST, "node-b");
+    assert_has(named, IDENTITY_PROCESS_NAME, IDENTITY_DST, "exporter");
+    named_clear(&named);
+    /* A pod that is not known has no name to give. */
+    own_on_host(owners, "uid-unknown", 9102);
+    info.dst_port = 9102;
+    named = name(annotator, &request);
+    assert_has(named, IDENTITY_NODE, IDENTITY_DST, "node-b");
+    g_assert_null(strstr(named.text, "exporter"));
+    named_clear(&named);
+    annotator_free(annotator);
+    socket_table_free(owners);
+    inventory_free(inventory);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -511,6 +511,7 @@ int main(int argc, char **argv)
     g_test_add_func("/annotate/flow", test_flow);
     g_test_add_func("/annotate/owners", test_owners);
     g_test_add_func("/annotate/owners-on-loopback", test_owners_on_loopback);
+    g_test_add_func("/annotate/host-network", test_host_network);
     g_test_add_func("/annotate/huge-attributes", test_huge_attributes);
     return g_test_run();
 }

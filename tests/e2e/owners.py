@@ -17,7 +17,7 @@ for number in range({CLIENTS}):
     if child == 0:
         with open("/proc/self/comm", "w") as comm:
             comm.write(f"crowd-{{number}}")
-        with socket.create_connection((sys.argv[1], 6379), 5) as link:
+        with socket.create_connection((sys.argv[1], 6379), 20) as link:
             link.sendall(b"PING\\r\\n")
             assert link.recv(64) == b"+PONG\\r\\n"
             print(f"crowd-{{number}}", os.getpid(), link.getsockname()[1], flush=True)
@@ -43,7 +43,7 @@ def comm_of_python(cluster):
     """What this machine's Python is called in /proc."""
     process = cluster.spawn(shop.CLIENT_1, [sys.executable, "-c", "print(open('/proc/self/comm').read(), end='')"],
                             log="comm")
-    check_equal(process.wait(20), 0, "python")
+    check_equal(process.wait(60), 0, "python")
     with open(os.path.join(cluster.folder, "comm"), encoding="ascii") as file:
         return file.read().strip()
 
@@ -133,7 +133,7 @@ def crowd(folder):
     def traffic(cluster):
         service = next(s["address"] for s in cluster.services if s["name"] == "cart")
         process = cluster.spawn(shop.CLIENT_1, [sys.executable, "-c", CROWD, service], log="crowd")
-        check_equal(process.wait(60), 0, "the crowd's exit status")
+        check_equal(process.wait(240), 0, "the crowd's exit status")
         with open(os.path.join(cluster.folder, "crowd"), encoding="ascii") as file:
             return {port: (name, pid) for name, pid, port in map(str.split, file)}
 

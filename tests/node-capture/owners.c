@@ -168,6 +168,62 @@ static void test_container(Fixture *fixture, const void *unused)
     assert_fact(fixture, 1, "uid-1 80 by-kernel nginx 42 5 0");
 }
 
+static Entity *host_pod(const char *container_id)
+{
+    EntityContainer containers[] = {{"agent", container_id, ""}};
+    Entity draft = {.kind = ENTITY_POD,
+                    .uid = "uid-2",
+                    .namespace_name = "shop",
+                    .name = "agent",
+                    .node = "n1",
+                    .host_network = true,
+                    .containers = containers,
+                    .n_containers = 1};
+    const char *problem = NULL;
+    Entity *pod = entity_new(&draft, &problem);
+    g_assert_nonnull(pod);
+    return pod;
+}
+
+static char *host_node_of(const Fact *fact)
+{
+    StreamMessage message;
+    g_assert_cmpint(stream_message_decode(fact_message(fact), fact->length, &message), ==, 0);
+    char *node = g_strdup(message.response->socket_owner->host_node);
+    stream_message_clear(&message);
+    return node;
+}
+
+/* On the node's network the process says whose a socket is; that of a static pod by its container.
+ */
+static void test_host_network(Fixture *fixture, const void *unused)
+{
+    SocketNews news = news_of(fixture, 80), other = news_of(fixture, 81), fixed = news;
+    news.host_network = other.host_network = fixed.host_network = true;
+    g_strlcpy(news.pod.uid, "uid-2", sizeof(news.pod.uid));
+    g_strlcpy(other.pod.uid, "uid-3", sizeof(other.pod.uid));
+    other.pod.container[0] = 'f';
+    g_strlcpy(fixed.pod.uid, "0123456789abcdef0123456789abcdef", sizeof(fixed.pod.uid));
+    fixed.local_port = 82;
+    owners_pod_appeared(fixture->owners, "uid-1", fixture->netns_fd); /* has no say in it */
+    socket_owners_fake_tell(fixture->sockets, &news);
+    socket_owners_fake_tell(fixture->sockets, &other);
+    g_assert_false(owners_run(fixture->owners, true));
+    fixture->pod = host_pod(ID);
+    owners_pod_known(fixture->owners, fixture->pod, false);
+    socket_owners_fake_tell(fixture->sockets, &fixed);
+    owners_run(fixture->owners, true);
+    g_assert_cmpuint(fixture->facts->len, ==, 2);
+    assert_fact(fixture, 0, "uid-2 80 agent nginx 42 5 0");
+    assert_fact(fixture, 1, "uid-2 82 agent nginx 42 5 0");
+    g_autofree char *node = host_node_of(fixture->facts->pdata[0]);
+    g_assert_cmpstr(node, ==, "n1");
+    owners_pod_known(fixture->owners, fixture->pod, true);
+    socket_owners_fake_tell(fixture->sockets, &news);
+    owners_run(fixture->owners, true);
+    g_assert_cmpuint(fixture->facts->len, ==, 2);
+}
+
 static void test_wanted(Fixture *fixture, const void *unused)
 {
     owners_run(fixture->owners, false);
@@ -195,6 +251,7 @@ int main(int argc, char **argv)
     g_test_add("/owners/early-socket", Fixture, NULL, set_up, test_early_socket, tear_down);
     g_test_add("/owners/bounded", Fixture, NULL, set_up, test_bounded, tear_down);
     g_test_add("/owners/container", Fixture, NULL, set_up, test_container, tear_down);
+    g_test_add("/owners/host-network", Fixture, NULL, set_up, test_host_network, tear_down);
     g_test_add("/owners/wanted", Fixture, NULL, set_up, test_wanted, tear_down);
     g_test_add_func("/owners/without-sockets", test_without_sockets);
     return g_test_run();

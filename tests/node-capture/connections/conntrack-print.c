@@ -25,6 +25,11 @@ static void on_translation(const Remora__V1__Translation *t, void *userdata)
     printf(" %" PRIu64 " %" PRIu64 "\n", t->from_unix_ns, t->to_unix_ns);
 }
 
+static bool on_wanted(const ConntrackEntry *entry, void *userdata)
+{
+    return true;
+}
+
 static void on_problem(const char *subject, const char *message, void *userdata)
 {
     printf("problem %s: %s\n", subject, message ? message : "well again");
@@ -32,7 +37,7 @@ static void on_problem(const char *subject, const char *message, void *userdata)
 
 int main(int argc, char **argv)
 {
-    static const ConntrackCallbacks callbacks = {on_translation, on_problem};
+    static const ConntrackCallbacks callbacks = {on_translation, on_wanted, on_problem};
     setvbuf(stdout, NULL, _IOLBF, 0);
     Conntrack *conntrack =
         conntrack_new(conntrack_socket_new(argc > 1 ? argv[1] : NULL), &callbacks, NULL);

@@ -35,6 +35,11 @@ static void append(const ConntrackEntry *told, uint64_t from_ns, uint64_t to_ns,
                            told->tuple.client.port, told->server.port, from_ns, to_ns);
 }
 
+static bool all(const ConntrackEntry *entry, void *unused)
+{
+    return true;
+}
+
 static void told(GString *text, const char *expected)
 {
     g_assert_cmpstr(text->str, ==, expected);
@@ -54,7 +59,7 @@ static void dumped(ConntrackTable *table, ConntrackEntry what)
 static void test_events(void)
 {
     g_autoptr(GString) text = g_string_new(NULL);
-    ConntrackTable *table = conntrack_table_new(0, append, text);
+    ConntrackTable *table = conntrack_table_new(0, append, all, text);
     event(table, entry(1, 8080, 7, false), NOW);
     event(table, entry(1, 8080, 7, false), NOW + 1); /* told twice */
     told(text, "1>8080 1000-0; ");
@@ -74,7 +79,7 @@ static void test_events(void)
 static void test_dumps(void)
 {
     g_autoptr(GString) text = g_string_new(NULL);
-    ConntrackTable *table = conntrack_table_new(0, append, text);
+    ConntrackTable *table = conntrack_table_new(0, append, all, text);
     conntrack_table_dump_begin(table, 0);
     dumped(table, entry(1, 8080, 1, false));
     event(table, entry(2, 8080, 2, false), NOW); /* while the dump goes on */
@@ -96,7 +101,7 @@ static void test_dumps(void)
 static void test_limit(void)
 {
     g_autoptr(GString) text = g_string_new(NULL);
-    ConntrackTable *table = conntrack_table_new(2, append, text);
+    ConntrackTable *table = conntrack_table_new(2, append, all, text);
     for (uint16_t port = 1; port <= 4; port++) {
         event(table, entry(port, 8080, port, false), NOW);
     }
@@ -105,6 +110,55 @@ static void test_limit(void)
     event(table, entry(1, 8080, 1, true), NOW);
     event(table, entry(5, 8080, 5, false), NOW);
     told(text, "1>8080 1000-1000; 5>8080 1000-0; ");
+    conntrack_table_free(table);
+}
+
+static uint16_t wanted_from; /* ports from there on are wanted */
+
+static bool is_wanted(const ConntrackEntry *entry, void *unused)
+{
+    return entry->tuple.client.port >= wanted_from;
+}
+
+/* What is of no pod may be of one that is not known yet. */
+static void test_aside(void)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    ConntrackTable *table = conntrack_table_new(8, append, is_wanted, text); /* two aside */
+    wanted_from = 3;
+    event(table, entry(1, 8080, 1, false), NOW);
+    event(table, entry(2, 8080, 2, false), NOW + 1);
+    event(table, entry(3, 8080, 3, false), NOW + 2);
+    told(text, "3>8080 1002-0; ");
+    g_assert_cmpuint(conntrack_table_count(table), ==, 1);
+    wanted_from = 2; /* that pod is known now: since it began, not since it is known */
+    g_assert_false(conntrack_table_look_again(table));
+    told(text, "2>8080 1001-0; ");
+    g_assert_false(conntrack_table_look_again(table));
+    told(text, "");
+    wanted_from = 3; /* what was told stays so */
+    event(table, entry(2, 8080, 2, true), NOW + 9);
+    event(table, entry(1, 8080, 1, true), NOW + 9);
+    told(text, "2>8080 1001-1009; ");
+    g_assert_cmpuint(conntrack_table_unwanted(table), ==, 1);
+    wanted_from = 10;
+    for (uint16_t port = 4; port <= 6; port++) {
+        event(table, entry(port, 8080, port, false), NOW + 10);
+    }
+    told(text, "");
+    g_assert_cmpuint(conntrack_table_unwanted(table), ==, 2);
+    wanted_from = 4;
+    g_assert_true(conntrack_table_look_again(table)); /* one found no room: a list is needed */
+    told(text, "4>8080 1010-0; 5>8080 1010-0; ");
+    conntrack_table_dump_begin(table, NOW);
+    for (uint16_t port = 3; port <= 6; port++) {
+        dumped(table, entry(port, 8080, port, false));
+    }
+    conntrack_table_dump_end(table, NOW + 20);
+    told(text, "6>8080 1000-0; ");
+    g_assert_false(conntrack_table_look_again(table));
+    g_assert_cmpuint(conntrack_table_count(table), ==, 4);
+    g_assert_cmpuint(conntrack_table_left_out(table), ==, 0);
     conntrack_table_free(table);
 }
 
@@ -225,6 +279,7 @@ typedef struct Heard {
     GMutex lock;
     GCond changed;
     GString *text;
+    int only_from; /* atomic; client ports from there on are wanted */
 } Heard;
 
 static void hear(const Remora__V1__Translation *t, void *userdata)
@@ -237,6 +292,11 @@ static void hear(const Remora__V1__Translation *t, void *userdata)
     g_mutex_unlock(&heard->lock);
 }
 
+static bool hear_wanted(const ConntrackEntry *entry, void *userdata)
+{
+    return entry->tuple.client.port >= g_atomic_int_get(&((Heard *)userdata)->only_from);
+}
+
 static void hear_problem(const char *subject, const char *message, void *userdata)
 {
     Heard *heard = userdata;
@@ -246,7 +306,7 @@ static void hear_problem(const char *subject, const char *message, void *userdat
     g_mutex_unlock(&heard->lock);
 }
 
-static const ConntrackCallbacks callbacks = {hear, hear_problem};
+static const ConntrackCallbacks callbacks = {hear, hear_wanted, hear_problem};
 
 static void heard_is(Heard *heard, const char *expected)
 {
@@ -301,6 +361,29 @@ static void test_follow(void)
     conntrack_counters(conntrack, &counters);
     g_assert_cmpuint(counters.overruns, ==, 1);
     g_assert_cmpuint(counters.events, ==, 5);
+    g_assert_cmpuint(counters.invalid, ==, 1); /* the torn one */
+    g_assert_cmpuint(counters.unwanted, ==, 0);
+    conntrack_free(conntrack);
+    g_string_free(heard.text, TRUE);
+}
+
+/* A connection comes before its pod is known. */
+static void test_look_again(void)
+{
+    Heard heard = {.text = g_string_new(NULL), .only_from = 2};
+    g_mutex_init(&heard.lock);
+    g_cond_init(&heard.changed);
+    Fake *fake = fake_new();
+    Conntrack *conntrack = conntrack_new(&fake->source, &callbacks, &heard);
+    uint8_t message[2048];
+    for (uint16_t port = 1; port <= 2; port++) {
+        size_t length = build(message, port, IPCTNL_MSG_CT_NEW, 0, true);
+        say(fake, message, length);
+    }
+    heard_is(&heard, "2>10.2:8080 ");
+    g_atomic_int_set(&heard.only_from, 1);
+    conntrack_look_again(conntrack);
+    heard_is(&heard, "1>10.2:8080 ");
     conntrack_free(conntrack);
     g_string_free(heard.text, TRUE);
 }
@@ -323,7 +406,9 @@ int main(int argc, char **argv)
     g_test_add_func("/conntrack/events", test_events);
     g_test_add_func("/conntrack/dumps", test_dumps);
     g_test_add_func("/conntrack/limit", test_limit);
+    g_test_add_func("/conntrack/aside", test_aside);
     g_test_add_func("/conntrack/follow", test_follow);
+    g_test_add_func("/conntrack/look-again", test_look_again);
     g_test_add_func("/conntrack/no-permission", test_no_permission);
     return g_test_run();
 }

@@ -425,22 +425,54 @@ static void test_overflow(Fixture *fixture, gconstpointer unused)
     finish(fixture, pid);
 }
 
-/* Sockets of the host's own namespace are nobody's business. */
-static void test_host(Fixture *fixture, gconstpointer unused)
+static void enter_host(Fixture *fixture)
 {
-    fixture->owners->ops->want(fixture->owners, true);
     close(fixture->netns);
     fixture->netns = -1;
+    fixture->owners->ops->want(fixture->owners, true);
+}
+
+/* A pod on the node's network is known by its process. */
+static void test_host_pod(Fixture *fixture, gconstpointer unused)
+{
+    enter_host(fixture);
     pid_t pid = start(fixture, act_listen);
     await_stage(fixture, pid);
+    fixture->owners->ops->dispatch(fixture->owners);
+    const SocketNews *tcp = expect(fixture, false, IPPROTO_TCP, PORT, 0, pid);
+    const SocketNews *udp = expect(fixture, false, IPPROTO_UDP, UDP_PORT, 0, pid);
+    g_assert_true(tcp->host_network);
+    g_assert_true(udp->host_network);
+    assert_ours(tcp);
+    assert_ours(udp);
     finish(fixture, pid);
-    fixture->netns = netns_new();
-    pid_t other = start(fixture, act_listen);
-    await_stage(fixture, other);
-    await_news(fixture, IPPROTO_TCP, PORT, other);
-    g_assert_null(find(fixture, false, IPPROTO_TCP, PORT, 0, pid));
-    g_assert_null(find(fixture, false, IPPROTO_UDP, UDP_PORT, 0, pid));
-    finish(fixture, other);
+}
+
+/* What else is on the node's network is nobody's business, and soon does not leave the kernel. */
+static void test_host_others(Fixture *fixture, gconstpointer unused)
+{
+    enter_host(fixture);
+    g_free(fixture->group);
+    fixture->group = g_strdup("/system.slice/other.service");
+    pid_t first = start(fixture, act_listen);
+    await_stage(fixture, first);
+    fixture->owners->ops->dispatch(fixture->owners);
+    finish(fixture, first);
+    reach(fixture->board, 0);
+    SocketOwnersStats before, after;
+    fixture->owners->ops->stats(fixture->owners, &before);
+    pid_t second = start(fixture, act_many);
+    await_stage(fixture, second);
+    fixture->owners->ops->dispatch(fixture->owners);
+    finish(fixture, second);
+    fixture->owners->ops->stats(fixture->owners, &after);
+    /* Those of the whole machine's other groups are in it. */
+    g_assert_cmpuint(after.events - before.events, <, CONNECTIONS / 10);
+    g_assert_cmpuint(after.lost, ==, before.lost);
+    for (guint i = 0; i < fixture->news->len; i++) {
+        pid_t pid = g_array_index(fixture->news, SocketNews, i).pid;
+        g_assert_true(pid != first && pid != second);
+    }
 }
 
 static void add_tests(int version)
@@ -449,9 +481,13 @@ static void add_tests(int version)
         const char *name, *host_netns;
         void (*run)(Fixture *fixture, gconstpointer unused);
     } tests[] = {
-        {"connection", NULL, test_connection}, {"udp", NULL, test_udp},
-        {"unanswered", NULL, test_unanswered}, {"existing", NULL, test_existing},
-        {"overflow", NULL, test_overflow},     {"host", "/proc/self/ns/net", test_host},
+        {"connection", NULL, test_connection},
+        {"udp", NULL, test_udp},
+        {"unanswered", NULL, test_unanswered},
+        {"existing", NULL, test_existing},
+        {"overflow", NULL, test_overflow},
+        {"host-pod", "/proc/self/ns/net", test_host_pod},
+        {"host-others", "/proc/self/ns/net", test_host_others},
     };
     for (size_t i = 0; i < G_N_ELEMENTS(tests); i++) {
         g_autofree char *name = g_strdup_printf("/socket-owners/v%d/%s", version, tests[i].name);
