@@ -249,7 +249,9 @@ static void follow(Conntrack *conntrack)
             error = -errno;
         }
         eventfd_t value;
-        eventfd_read(conntrack->wake_fd, &value);
+        if (fds[0].revents) {
+            eventfd_read(conntrack->wake_fd, &value);
+        }
         if (g_atomic_int_get(&conntrack->stopping)) {
             return;
         }
