@@ -17,7 +17,7 @@
 #define CONNECTIONS 20000
 #define POD         "10.0.0.1"
 
-static int told;       /* atomic */
+static int told;        /* atomic */
 static uint64_t cpu_ns; /* of the thread that told last; read once it is at rest */
 
 static void require(bool ok, const char *what)
