@@ -278,32 +278,56 @@ static const Place *find_place(const Translations *translations, int leg, uint8_
     return at_time(g_hash_table_lookup(translations->places[leg], &wanted), time_ns);
 }
 
+/* A node rewrites a connection once. Two of its own that seem to continue each other are two
+ * connections: the second found its addresses and ports taken by the first, which lingers, and so
+ * was given another port. */
+static bool continues(const Record *before, const Record *behind)
+{
+    return before->quota != behind->quota &&
+           end_equal(&before->translation.server, &behind->translation.service);
+}
+
 /* The first rewriting of the connection. */
-static const Translation *first_of(const Translations *translations, const Translation *known,
-                                   uint64_t time_ns)
+static const Record *first_of(const Translations *translations, const Record *known,
+                              uint64_t time_ns)
 {
     for (int i = 0; i < CHAIN_MAX; i++) {
-        const Place *before = find_place(translations, LEG_SERVER, known->protocol, &known->client,
-                                         &known->service, time_ns);
-        if (!before || !end_equal(&before->record->translation.server, &known->service))
+        const Translation *is = &known->translation;
+        const Place *before =
+            find_place(translations, LEG_SERVER, is->protocol, &is->client, &is->service, time_ns);
+        if (!before || !continues(before->record, known))
             break;
-        known = &before->record->translation;
+        known = before->record;
     }
     return known;
 }
 
 /* The last one. */
-static const Translation *last_of(const Translations *translations, const Translation *known,
-                                  uint64_t time_ns)
+static const Record *last_of(const Translations *translations, const Record *known,
+                             uint64_t time_ns)
 {
     for (int i = 0; i < CHAIN_MAX; i++) {
-        const Place *behind = find_place(translations, LEG_CLIENT, known->protocol,
-                                         &known->masked_client, &known->server, time_ns);
-        if (!behind || !end_equal(&behind->record->translation.service, &known->server))
+        const Translation *is = &known->translation;
+        const Place *behind = find_place(translations, LEG_CLIENT, is->protocol, &is->masked_client,
+                                         &is->server, time_ns);
+        if (!behind || !continues(known, behind->record))
             break;
-        known = &behind->record->translation;
+        known = behind->record;
     }
     return known;
+}
+
+/* Which of two it is, of which either may be NULL: one that had begun, and then the later one. */
+static const Place *better(const Place *a, const Place *b, uint64_t time_ns)
+{
+    if (!a || !b)
+        return a ? a : b;
+    uint64_t a_ns = a->record->translation.from_ns, b_ns = b->record->translation.from_ns;
+    bool a_begun = a_ns <= time_ns + TRANSLATION_LATE_NS;
+    bool b_begun = b_ns <= time_ns + TRANSLATION_LATE_NS;
+    if (a_begun != b_begun)
+        return a_begun ? a : b;
+    return b_ns > a_ns ? b : a;
 }
 
 static uint64_t add_end(uint64_t hash, const FlowEnd *end)
@@ -334,17 +358,15 @@ bool translations_find(const Translations *translations, uint8_t protocol, const
 {
     if (!translations->records.length)
         return false;
-    /* Both for the leg in the middle of a chain; the later one if the addresses were used again. */
-    const Place *place = find_place(translations, LEG_CLIENT, protocol, a, b, time_ns);
-    const Place *other = find_place(translations, LEG_SERVER, protocol, a, b, time_ns);
-    if (!place ||
-        (other && other->record->translation.from_ns > place->record->translation.from_ns))
-        place = other;
+    /* Both for the leg in the middle of a chain, and if the addresses were used again. */
+    const Place *place =
+        better(find_place(translations, LEG_CLIENT, protocol, a, b, time_ns),
+               find_place(translations, LEG_SERVER, protocol, a, b, time_ns), time_ns);
     if (!place)
         return false;
     const Translation *found = &place->record->translation;
-    const Translation *first = first_of(translations, found, time_ns);
-    const Translation *last = last_of(translations, found, time_ns);
+    const Translation *first = &first_of(translations, place->record, time_ns)->translation;
+    const Translation *last = &last_of(translations, place->record, time_ns)->translation;
     *ret = (Flow){
         .client = first->client,
         .service = first->service,

@@ -18,7 +18,7 @@ def run(*argv, **kwargs):
     return subprocess.run(argv, check=True, **kwargs)
 
 
-def wait_for(condition, what, seconds=60.0):
+def wait_for(condition, what, seconds=180.0):
     """Polls a condition; an error that names what was waited for when time is over."""
     deadline = time.monotonic() + seconds
     while True:

@@ -77,10 +77,13 @@ static bool is_wanted(const ConntrackEntry *entry, void *userdata)
 
 static void tell_trouble(Conntrack *conntrack, const char *what, int error)
 {
-    const char *advice = "services are joined with their pods by guess";
+    const char *missing = error == -EPERM ? " (CAP_NET_ADMIN is missing)"
+                          : error == -EACCES
+                              ? " (CAP_SYS_PTRACE and hostPID: true are needed, or --host-netns)"
+                              : "";
     g_autofree char *message =
-        g_strdup_printf("%s: %s%s; until then %s", what, g_strerror(-error),
-                        error == -EPERM ? " (CAP_NET_ADMIN is missing)" : "", advice);
+        g_strdup_printf("%s: %s%s; until then services are joined with their pods by guess", what,
+                        g_strerror(-error), missing);
     conntrack->in_trouble = true;
     conntrack->callbacks->problem(SUBJECT, message, conntrack->userdata);
 }
@@ -246,7 +249,9 @@ static void follow(Conntrack *conntrack)
             error = -errno;
         }
         eventfd_t value;
-        eventfd_read(conntrack->wake_fd, &value);
+        if (fds[0].revents) {
+            eventfd_read(conntrack->wake_fd, &value);
+        }
         if (g_atomic_int_get(&conntrack->stopping)) {
             return;
         }

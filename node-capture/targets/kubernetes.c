@@ -123,10 +123,14 @@ static void on_host_entity(const Entity *node, void *userdata)
 
 static void host_problem(KubernetesTargets *targets, int error)
 {
-    g_autofree char *message = g_strdup_printf(
-        "cannot be followed: %s; what its processes send to its pods by a bridge's address is not "
-        "named as the node's",
-        g_strerror(-error));
+    g_autofree char *message =
+        g_strdup_printf("cannot be followed: %s%s; what its processes send to its pods by a "
+                        "bridge's address is not "
+                        "named as the node's",
+                        g_strerror(-error),
+                        error == -EACCES  ? " (CAP_SYS_PTRACE and hostPID: true are needed)"
+                        : error == -EPERM ? " (CAP_SYS_ADMIN is missing)"
+                                          : "");
     targets->host_addresses = netns_addresses_free(targets->host_addresses);
     tell_problem(HOST_SUBJECT, message, targets);
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Each kind of workload is called, from the same and from the other node, over IPv4 and IPv6. Every packet of every call
-must carry pod, namespace, owner, node, container and service of both ends; what was called, by which address and port,
-and who answered, is known from the pods themselves."""
+must carry pod, namespace, owner, node, container and service of both ends, and those of a connection whose addresses are
+rewritten one flow id; what was called, by which address and port, and who answered, is known from the pods themselves."""
 import contextlib
 import json
 import os
@@ -15,8 +15,6 @@ from settings import HERE, node_ip, path
 from truth import Leg, pod_end
 
 CALLS = 10
-# Pods on the node's network share its addresses: which of them it is need not be known.
-NOT_TOLD = ""
 
 
 def check(condition, message):
@@ -66,7 +64,7 @@ class World:
 
     def __init__(self, cluster, namespace):
         self.cluster, self.namespace = cluster, namespace
-        self.calls = []  # (what, calling pod's name, protocol, line that it logged, service end or None)
+        self.calls = []  # (what, name of the calling pod, its container or None, lines that it logged)
         self.refresh()
 
     def refresh(self):
@@ -86,7 +84,7 @@ class World:
                                      namespace=self.namespace, container=container).splitlines()
         told = [json.loads(line) for line in lines]
         check(len(told) == CALLS and all(line["act"] == "sent" for line in told), f"{what} of {pod}: {lines}")
-        self.calls.append((what, pod, told))
+        self.calls.append((what, pod, container, told))
 
     def answered(self):
         """{(tag, sequence): line} of HTTP requests, and of datagrams, as the servers logged them."""
@@ -100,7 +98,7 @@ class World:
                         _, tag, sequence = line["payload"].split()
                     else:
                         continue
-                    found[tag, int(sequence)] = {**line, "server": name}
+                    found[tag, int(sequence)] = {**line, "server": name, "container": container["name"]}
         return found
 
 
@@ -121,11 +119,11 @@ def addresses(pod):
 
 def legs_of(world):
     """Where client and server are: the client's leg ends at the address that was called, the server's begins at what
-    it took for the client."""
+    it took for the client. Returns legs, pairs of those that are one connection, and how many clients were masked."""
     answered = world.answered()
     services = {address: name for name in ("web", "front") for address in world.service(name)["clusterIPs"]}
-    legs, masked = [], 0
-    for what, caller, told in world.calls:
+    legs, pairs, masked = [], [], 0
+    for what, caller, container, told in world.calls:
         client = world.pods[caller]
         for line in told:
             answer = answered[line["tag"], line["sequence"]]
@@ -138,35 +136,29 @@ def legs_of(world):
             name = f"{what} {line['sequence']}"
             if called == serving and near == far:
                 if not client["spec"].get("hostNetwork") or not server["spec"].get("hostNetwork"):
-                    legs.append(Leg(name, protocol, near, called, client_end(client), server_end(server, called), least))
+                    legs.append(Leg(name, protocol, near, called, client_end(client, container),
+                                    end_of(server, answer["container"]), least))
                 continue
             # Translated on its way: the client sees what it called, ...
-            if not client["spec"].get("hostNetwork"):
-                end = {"pod.name": server["metadata"]["name"],
-                       "service.name": services.get(called[0], SERVICES[server["metadata"]["labels"]["app"]])}
-                legs.append(Leg(f"{name}, called", protocol, near, called, client_end(client), end, least))
+            end = {"pod.name": server["metadata"]["name"], "container.name": answer["container"],
+                   "service.name": services.get(called[0], SERVICES[server["metadata"]["labels"]["app"]])}
+            before = Leg(f"{name}, called", protocol, near, called, client_end(client, container), end, least)
             # ... and the server itself, and the client or whom the node put in its place.
-            end = client_end(client)
+            end = client_end(client, container)
             if far != near:
                 masked += 1
                 end = {"pod.name": client["metadata"]["name"]}
-            legs.append(Leg(f"{name}, answered", protocol, far, serving, end, end_of(server), least))
-    return legs, masked
+            behind = Leg(f"{name}, answered", protocol, far, serving, end, end_of(server, answer["container"]), least)
+            legs.append(behind)
+            if not client["spec"].get("hostNetwork"):
+                legs.append(before)
+                pairs.append((before, behind))
+    return legs, pairs, masked
 
 
-def client_end(pod):
-    """Of a pod on the node's network only the node is known, not which of those that share its addresses."""
-    if pod["spec"].get("hostNetwork"):
-        return {"node.name": pod["spec"]["nodeName"], "pod.name": (NOT_TOLD, pod["metadata"]["name"])}
-    end = end_of(pod)
-    end["service.name"] = ""
-    return end
-
-
-def server_end(pod, called):
-    if pod["spec"].get("hostNetwork"):
-        return client_end(pod)
-    return end_of(pod)
+def client_end(pod, container):
+    """Also of a pod on the node's network: by its process."""
+    return {**end_of(pod, container), "service.name": ""}
 
 
 def make_calls(world):
@@ -183,9 +175,12 @@ def make_calls(world):
             world.call(f"host network on {node}", caller, node_ip(node), 8090)
             world.call(f"NodePort at {node}", caller, node_ip(node), node_port)
         world.call("static pod", caller, world.of("static")["status"]["podIP"], 8080)
-    # From the other node: on its own, a pod sees the bridge's address in the node's place.
-    agent = world.of("agent", "node2")["metadata"]["name"]
-    world.call("from the node's network", agent, world.of("web", "node1")["status"]["podIP"], 8080)
+    # On its own node a pod sees the bridge's address in the node's place.
+    for node in world.cluster.nodes:
+        agent = world.of("agent", node)["metadata"]["name"]
+        for address in addresses(world.of("web", "node1")):
+            world.call(f"from the node's network to {address}", agent, address, 8080)
+        world.call("ClusterIP from the node's network", agent, web["clusterIP"], 80)
     for address in ("127.0.0.1", "::1"):
         world.call(f"sidecar over {address}", "meshed", address, 8080, container="sidecar")
 
@@ -201,7 +196,7 @@ def run_jobs(world):
     world.refresh()
     for name in ("once", "nightly-27000000"):
         pod = world.of(name)["metadata"]["name"]
-        world.calls.append((f"Job {name}", pod, cluster.told(pod, namespace)))
+        world.calls.append((f"Job {name}", pod, None, cluster.told(pod, namespace)))
 
 
 def list_targets(daemon, world):
@@ -237,7 +232,7 @@ def test_workloads(cluster):
         with daemon.capture(file, "--vantage", "all", "--namespace", namespace) as capture:
             run_jobs(world)
             make_calls(world)
-            legs, masked = legs_of(world)
+            legs, pairs, masked = legs_of(world)
             list_targets(daemon, world)
             last = legs[-1]
             capture.until(f"tcp.srcport == {last.client[1]} && tcp.flags.fin == 1 || "
@@ -245,9 +240,9 @@ def test_workloads(cluster):
         check("none lost" in capture.notes, f"remoradump says: {capture.notes}")
         check(masked, "no call was masked: the NodePort was not tested")
         found = truth.packets(daemon, file)
-        faults = truth.check_legs(found, legs)
-        check(not faults, f"{len(faults)} faults in {len(found)} packets of {len(legs)} legs:\n" + "\n".join(faults[:40]))
-        print(f"{len(found)} packets, {len(legs)} legs", flush=True)
+        faults = truth.check_legs(found, legs) + truth.check_flows(found, pairs)
+        check(not faults, f"{len(faults)} faults in {len(found)} packets of {len(legs)} legs, {len(pairs)} pairs:\n" + "\n".join(faults[:40]))
+        print(f"{len(found)} packets, {len(legs)} legs, {len(pairs)} rewritten connections", flush=True)
 
 
 if __name__ == "__main__":

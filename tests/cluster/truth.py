@@ -6,13 +6,13 @@ from collections import namedtuple
 ENDS = ("pod.name", "namespace.name", "owner.type", "owner.name", "node.name", "container.name", "service.name")
 ADDRESSES = ("frame.number", "ip.proto", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.srcport", "tcp.dstport",
              "udp.srcport", "udp.dstport")
-FIELDS = ADDRESSES + tuple(f"k8s.{end}.{name}" for end in ("src", "dst") for name in ENDS)
+FIELDS = ADDRESSES + ("k8s.flow.id",) + tuple(f"k8s.{end}.{name}" for end in ("src", "dst") for name in ENDS)
 
 # One side of an address translation, as one capture sees it. client and server: (address, port). from_client and
 # from_server: what each end must be, a dict of ENDS; a value may be a tuple of those that are right.
 Leg = namedtuple("Leg", "name protocol client server client_end server_end least")
 
-Packet = namedtuple("Packet", "number protocol source destination source_end destination_end")
+Packet = namedtuple("Packet", "number protocol source destination source_end destination_end flow")
 
 
 def packets(daemon, file):
@@ -23,7 +23,7 @@ def packets(daemon, file):
         protocol = "tcp" if row["tcp.srcport"] else "udp"
         ends = [{name: row[f"k8s.{end}.{name}"] for name in ENDS} for end in ("src", "dst")]
         addresses = [(row[f"ip.{end}"] or row[f"ipv6.{end}"], int(row[f"{protocol}.{end}port"])) for end in ("src", "dst")]
-        found.append(Packet(int(row["frame.number"]), protocol, *addresses, *ends))
+        found.append(Packet(int(row["frame.number"]), protocol, *addresses, *ends, row["k8s.flow.id"]))
     return found
 
 
@@ -33,11 +33,32 @@ def wrong(end, expected):
                      if end[name] != value and not (isinstance(value, tuple) and end[name] in value))
 
 
-def check_legs(found, legs):
-    """Every packet of every leg carries what it must, and each leg has packets of both ways. Returns the faults."""
+def _by_ends(found):
     by_ends = {}
     for packet in found:
         by_ends.setdefault((packet.protocol, packet.source, packet.destination), []).append(packet)
+    return by_ends
+
+
+def check_flows(found, pairs):
+    """pairs: (leg before, leg behind) an address translation. All packets of both carry one k8s.flow.id, which no other
+    pair has. Returns the faults."""
+    by_ends, faults, owner = _by_ends(found), [], {}
+    for pair in pairs:
+        flows = {packet.flow for leg in pair for ends in ((leg.client, leg.server), (leg.server, leg.client))
+                 for packet in by_ends.get((leg.protocol, *ends), [])}
+        # A leg of a later connection may have the same addresses and ports: then it is the same flow.
+        key = tuple((leg.protocol, leg.client, leg.server) for leg in pair)
+        if len(flows) != 1 or "" in flows:
+            faults.append(f"{pair[0].name}: {pair[0].client} -> {pair[0].server}: flow ids {sorted(flows)}")
+        elif owner.setdefault(*flows, key) != key:
+            faults.append(f"{pair[0].name}: {flows} is the flow id of {owner[flows.pop()]} as well")
+    return faults
+
+
+def check_legs(found, legs):
+    """Every packet of every leg carries what it must, and each leg has packets of both ways. Returns the faults."""
+    by_ends = _by_ends(found)
     faults = []
     for leg in legs:
         there = by_ends.get((leg.protocol, leg.client, leg.server), [])

@@ -21,7 +21,9 @@ static void look(const Translations *translations, const Translation *known)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    NodeQuota *quota = node_quota_new(0, 0, 0);
+    /* Of two nodes in turn: only what different nodes tell is one connection. */
+    NodeQuota *quotas[2] = {node_quota_new(0, 0, 0), node_quota_new(0, 0, 0)};
+    unsigned added = 0;
     Translations *translations = translations_new();
     while (size > 1) {
         size_t length = data[0] < size - 1 ? data[0] : size - 1;
@@ -30,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (stream_message_decode(data + 1, length, &message) == 0) {
             if (message.type == STREAM_TRANSLATION &&
                 translation_from_message(message.response->translation, &translation) == 0) {
-                if (translations_add(translations, quota, &translation) < 0)
+                if (translations_add(translations, quotas[added++ % 2], &translation) < 0)
                     abort();
                 look(translations, &translation);
             }
@@ -39,9 +41,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         data += 1 + length;
         size -= 1 + length;
     }
-    translations_end(translations, quota, 5);
+    translations_end(translations, quotas[0], 5);
     translations_forget(translations, 10);
     translations_free(translations);
-    node_quota_free(quota);
+    node_quota_free(quotas[0]);
+    node_quota_free(quotas[1]);
     return 0;
 }

@@ -144,8 +144,9 @@ static void test_chain(void)
                                 end("10.2.0.1", 8080),
                                 T0,
                                 0};
+    NodeQuota *other = node_quota_new(0, 0, 0);
     translations_add(world.translations, world.quota, &second);
-    translations_add(world.translations, world.quota, &first);
+    translations_add(world.translations, other, &first);
     char server[46];
     uint64_t id = find(&world, "10.1.0.1", 40000, "10.0.0.2", 30080, T0, server);
     g_assert_cmpuint(id, !=, 0);
@@ -153,6 +154,7 @@ static void test_chain(void)
     g_assert_cmpuint(find(&world, "10.0.0.1", 50000, "10.0.0.2", 30080, T0, server), ==, id);
     g_assert_cmpuint(find(&world, "10.2.0.254", 60000, "10.2.0.1", 8080, T0, server), ==, id);
     world_close(&world);
+    node_quota_free(other);
 
     /* A ring ends as well. */
     world_open(&world);
@@ -160,9 +162,37 @@ static void test_chain(void)
         6, end("10.0.0.1", 1), end("10.0.0.2", 1), end("10.0.0.3", 1), end("10.0.0.4", 1), T0, 0};
     const Translation back = {
         6, end("10.0.0.3", 1), end("10.0.0.4", 1), end("10.0.0.1", 1), end("10.0.0.2", 1), T0, 0};
+    other = node_quota_new(0, 0, 0);
     translations_add(world.translations, world.quota, &there);
-    translations_add(world.translations, world.quota, &back);
+    translations_add(world.translations, other, &back);
     g_assert_cmpuint(find(&world, "10.0.0.1", 1, "10.0.0.2", 1, T0, server), !=, 0);
+    world_close(&world);
+    node_quota_free(other);
+}
+
+/* A client calls a service, and then from the same port the pod behind it: the kernel gives the
+ * second connection another port, as the first lingers. They are no chain. */
+static void test_port_taken(void)
+{
+    World world;
+    world_open(&world);
+    const FlowEnd client = end("10.1.0.1", 40000), pod = end("10.2.0.1", 8080);
+    const Translation service = {6, client, end("10.96.0.1", 80), client, pod, T0, 0};
+    const Translation direct = {6, client, pod, end("10.1.0.1", 61000), pod, T0 + 2 * SECOND, 0};
+    translations_add(world.translations, world.quota, &service);
+    translations_add(world.translations, world.quota, &direct);
+    char server[46];
+    uint64_t first = find(&world, "10.1.0.1", 40000, "10.96.0.1", 80, T0, server);
+    uint64_t second = find(&world, "10.1.0.1", 61000, "10.2.0.1", 8080, T0 + 2 * SECOND, server);
+    g_assert_cmpuint(first, !=, 0);
+    g_assert_cmpuint(second, !=, 0);
+    g_assert_cmpuint(first, !=, second);
+    /* The leg that both have is whose time it is. */
+    g_assert_cmpuint(find(&world, "10.1.0.1", 40000, "10.2.0.1", 8080, T0, server), ==, first);
+    g_assert_cmpuint(find(&world, "10.2.0.1", 8080, "10.1.0.1", 40000, T0 + SECOND, server), ==,
+                     first);
+    g_assert_cmpuint(find(&world, "10.1.0.1", 40000, "10.2.0.1", 8080, T0 + 3 * SECOND, server), ==,
+                     second);
     world_close(&world);
 }
 
@@ -267,6 +297,7 @@ int main(int argc, char **argv)
     g_test_add_func("/translations/both-legs", test_both_legs);
     g_test_add_func("/translations/times", test_times);
     g_test_add_func("/translations/chain", test_chain);
+    g_test_add_func("/translations/port-taken", test_port_taken);
     g_test_add_func("/translations/node-gone", test_node_gone);
     g_test_add_func("/translations/bounds", test_bounds);
     g_test_add_func("/translations/hostile-messages", test_hostile_messages);

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 SOURCE = os.environ.get("REMORA_SOURCE") or os.path.dirname(os.path.dirname(os.path.dirname(
@@ -86,11 +87,21 @@ def captured(endpoints):
     return sum(" captured " in f"{line} " for line in targets(endpoints))
 
 
-def stop(process, signum=signal.SIGINT, seconds=40):
-    """Asks a program to stop and returns its exit status."""
-    if process.poll() is None:
+def stop(process, signum=signal.SIGINT, seconds=120):
+    """Asks a program to stop and returns its exit status. Asks again, as tshark does not heed a signal that comes while it
+    starts its capture."""
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < deadline:
         process.send_signal(signum)
-    return process.wait(seconds)
+        try:
+            return process.wait(20)
+        except subprocess.TimeoutExpired:
+            pass
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+        raise TimeoutError(f"{process.args} did not stop within {seconds} s")
+    return process.returncode
 
 
 def pcapng(data):

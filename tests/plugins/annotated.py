@@ -22,7 +22,7 @@ TYPES = {
     "owner_type": (8, None), "owner_name": (9, None), "container": (10, None),
     "process_name": (11, None), "process_pid": (12, ">I"),
     "cluster": (32, None), "capture_node": (33, None), "capture_device": (34, None),
-    "capture_pod": (35, None), "l7": (36, None),
+    "capture_pod": (35, None), "l7": (36, None), "flow": (37, ">Q"),
     "uid": (64, None), "label": (65, None), "container_name": (66, None),
     "container_image": (67, None),
 }

@@ -107,11 +107,11 @@ class Profile(WiresharkTest):
         cls.expected = []
         capture = Pcapng().interface("lab/node-a")
 
-        def add(rule, frame, src, dst):
-            capture.packet(frame, identity(src, dst, {"capture_node": "node-a"}))
+        def add(rule, frame, src, dst, **packet):
+            capture.packet(frame, identity(src, dst, {"capture_node": "node-a", **packet}))
             cls.expected.append((rule,))
 
-        add("Service", call, cls.FRONTEND, cls.CATALOG)
+        add("Service", call, cls.FRONTEND, cls.CATALOG, flow=0x1234)
         add("TCP reset", tcp("10.1.0.2", "10.1.0.1", 7777, 40000, flags=0x14, ack=2), cls.CATALOG,
             cls.FRONTEND)
         add("HTTP server error", tcp("10.1.0.2", "10.1.0.1", 80, 40001, payload=error % 503),
@@ -155,7 +155,7 @@ class Profile(WiresharkTest):
                 self.assertEqual(enabled, "TRUE")
                 shown[label] = self.frames(self.file, expression.replace("\\x22", '"'))
         self.assertEqual(shown, {
-            "Pods": [1, 2, 3, 4, 5, 7, 9], "Services": [1, 2, 3, 4, 8], "External": [6],
+            "Pods": [1, 2, 3, 4, 5, 7, 9], "Services": [1, 2, 3, 4, 8], "Rewritten": [1], "External": [6],
             "HTTP errors": [3, 4], "DNS errors": [5], "TCP trouble": [2]})
 
 
