@@ -48,7 +48,8 @@ struct Reflector {
     uint64_t started_ns, inside_since_ns, events_seen;
 
     unsigned failures;
-    bool rejected; /* the credentials, and no success since */
+    unsigned refusals; /* 403 and 404 in a row */
+    bool rejected;     /* the credentials, and no success since */
     uint64_t failing_unix_ns;
     char *told; /* the problem that is in force */
     unsigned malformed;

@@ -18,7 +18,7 @@ typedef struct ApiScope {
     /* 0: the default. */
     unsigned watch_s; /* how long a watch is asked to last: 300 to 600, drawn anew each time */
     unsigned stall_s; /* how long a server may be silent where it ought to answer: 30 */
-    unsigned refused_retry_s; /* after 403 and 404: 60 */
+    unsigned refused_retry_s; /* at most, after 403 and 404: 60 */
 } ApiScope;
 
 typedef struct ApiCallbacks {
