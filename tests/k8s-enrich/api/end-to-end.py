@@ -68,6 +68,10 @@ users: [{{name: u, user: {user}}}]
             if re.search(pattern, line):
                 return line
 
+    def hurry(self):
+        self.process.stdin.write("hurry\n")
+        self.process.stdin.flush()
+
     def stats(self):
         self.process.stdin.write("stats\n")
         self.process.stdin.flush()
@@ -292,6 +296,29 @@ class Case(unittest.TestCase):
         watch.wait("^known pod shop/a")
         watch.wait("^well Kubernetes API: pods")
         self.assertGreater(refused[2] - refused[1], refused[1] - refused[0])
+
+    def test_hurry(self):
+        """A server that has failed for a while is asked again at once where something shows that it is there."""
+        fake = self.fake()
+        fake.put("pods", pod("a"))
+        asked = []
+
+        def hook(handler, name, query):
+            if name == "pods":
+                asked.append(time.monotonic())
+                fake.status(handler, 500, "not now")
+            return name == "pods"
+        fake.hook = hook
+        watch = self.watch(fake)
+        deadline = time.monotonic() + 60
+        while len(asked) < 5 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        waits = asked[4] - asked[3]  # four seconds, and the next are eight
+        fake.hook = None
+        began = time.monotonic()
+        watch.hurry()
+        watch.wait("^known pod shop/a")
+        self.assertLess(time.monotonic() - began, waits)
 
     def test_endless_list(self):
         fake = self.fake()
