@@ -48,7 +48,9 @@ struct Reflector {
     uint64_t started_ns, inside_since_ns, events_seen;
 
     unsigned failures;
-    bool rejected; /* the credentials, and no success since */
+    bool told_when;    /* the server said when to come again */
+    unsigned refusals; /* 403 and 404 in a row */
+    bool rejected;     /* the credentials, and no success since */
     uint64_t failing_unix_ns;
     char *told; /* the problem that is in force */
     unsigned malformed;
@@ -65,7 +67,7 @@ void reflector_well(Reflector *reflector);
 void reflector_wait(Reflector *reflector, uint64_t ns);
 /* The same after a failure: after a time that doubles, or that the server wants. */
 void reflector_fail(Reflector *reflector, const char *what);
-/* 403 and 404: again after a minute. */
+/* 403 and 404: soon again at first, and after a minute at last. */
 void reflector_fail_refused(Reflector *reflector);
 /* The next request is a list. */
 void reflector_need_list(Reflector *reflector, bool by_pages);

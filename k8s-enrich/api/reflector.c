@@ -73,7 +73,7 @@ void reflector_settle(Reflector *reflector)
 
 void reflector_well(Reflector *reflector)
 {
-    reflector->failures = 0;
+    reflector->failures = reflector->refusals = 0;
     reflector->rejected = false;
     reflector->failing_unix_ns = 0;
     watch_stats_lock(reflector->watch)->resources[reflector->index].stale_unix_ns = 0;
@@ -125,7 +125,17 @@ void reflector_fail(Reflector *reflector, const char *what)
     reflector->failures++;
     backoff_ns = reflector_jittered(MIN(backoff_ns, BACKOFF_MAX_NS));
     uint64_t asked_ns = reflector->retry_after_s * SECOND_NS;
+    reflector->told_when = asked_ns > 0;
     reflector_wait(reflector, asked_ns ? MAX(asked_ns, backoff_ns) : backoff_ns);
+}
+
+void reflector_hurry(Reflector *reflector, uint64_t now_ns)
+{
+    bool may = !reflector->told_when && (reflector->failures > 0 || reflector->refusals > 0);
+    if (reflector->state == STATE_WAITING && may) {
+        uint64_t soon_ns = MAX(now_ns, reflector->started_ns + REFLECTOR_BACKOFF_MIN_NS);
+        reflector->next_ns = MIN(reflector->next_ns, soon_ns);
+    }
 }
 
 void reflector_fail_refused(Reflector *reflector)
@@ -145,8 +155,12 @@ void reflector_fail_refused(Reflector *reflector)
     /* It may be another server by then, with other versions. */
     if (resource->versions[1])
         reflector->version = NULL;
+    /* A server that has just started refuses until it has read its roles: soon again at first. */
     unsigned retry_s = reflector->scope.refused_retry_s ? reflector->scope.refused_retry_s : 60;
-    reflector_wait(reflector, reflector_jittered(retry_s * SECOND_NS));
+    uint64_t backoff_ns = REFLECTOR_BACKOFF_MIN_NS << MIN(reflector->refusals, 7u);
+    reflector->refusals++;
+    reflector->told_when = false;
+    reflector_wait(reflector, reflector_jittered(MIN(backoff_ns, retry_s * SECOND_NS)));
 }
 
 void reflector_need_list(Reflector *reflector, bool by_pages)

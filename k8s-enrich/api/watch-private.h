@@ -60,3 +60,5 @@ Reflector *reflector_new(ApiWatch *watch, ApiTransport *transport, Store *store,
                          const ApiScope *scope);
 Reflector *reflector_free(Reflector *reflector);
 uint64_t reflector_tick(Reflector *reflector, uint64_t now_ns);
+/* See api_watch_hurry(). */
+void reflector_hurry(Reflector *reflector, uint64_t now_ns);

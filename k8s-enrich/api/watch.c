@@ -32,7 +32,7 @@ struct ApiWatch {
     const ApiCallbacks *callbacks;
     void *userdata;
     GThread *thread;
-    gint stop;
+    gint stop, hurry;
     int event_fd, cancel_fd;
     /* of the thread */
     ApiTransport *transport;
@@ -113,7 +113,10 @@ static void *run(void *data)
     ApiWatch *watch = data;
     while (!g_atomic_int_get(&watch->stop)) {
         uint64_t next_ns = job_owners_tick(watch->jobs, clock_monotonic_ns());
+        bool hurry = g_atomic_int_compare_and_exchange(&watch->hurry, 1, 0);
         for (unsigned i = 0; i < API_RESOURCE_WATCHED && !g_atomic_int_get(&watch->stop); i++) {
+            if (hurry)
+                reflector_hurry(watch->reflectors[i], clock_monotonic_ns());
             uint64_t tick_ns = reflector_tick(watch->reflectors[i], clock_monotonic_ns());
             next_ns = MIN(next_ns, tick_ns);
         }
@@ -188,6 +191,12 @@ ApiWatch *api_watch_free(ApiWatch *watch)
     g_free(watch->node_name);
     g_free(watch);
     return NULL;
+}
+
+void api_watch_hurry(ApiWatch *watch)
+{
+    g_atomic_int_set(&watch->hurry, 1);
+    api_transport_wake(watch->transport);
 }
 
 int api_watch_fd(const ApiWatch *watch)

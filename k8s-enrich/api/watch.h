@@ -18,7 +18,7 @@ typedef struct ApiScope {
     /* 0: the default. */
     unsigned watch_s; /* how long a watch is asked to last: 300 to 600, drawn anew each time */
     unsigned stall_s; /* how long a server may be silent where it ought to answer: 30 */
-    unsigned refused_retry_s; /* after 403 and 404: 60 */
+    unsigned refused_retry_s; /* at most, after 403 and 404: 60 */
 } ApiScope;
 
 typedef struct ApiCallbacks {
@@ -53,6 +53,9 @@ ApiWatch *api_watch_new(const ApiConfig *config, const ApiScope *scope,
                         const ApiCallbacks *callbacks, void *userdata, GError **error);
 /* Ends the thread, which takes no longer than it needs to notice. NULL is fine; returns NULL. */
 ApiWatch *api_watch_free(ApiWatch *watch);
+/* Something shows that the server is there, though it may have failed before: what waits after a
+ * failure asks at once, but not twice in half a second, nor before a time that the server named. */
+void api_watch_hurry(ApiWatch *watch);
 /* Poll for reading, then dispatch. */
 int api_watch_fd(const ApiWatch *watch);
 /* A slice of what is there; the descriptor stays readable while there is more. */

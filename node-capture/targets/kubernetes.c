@@ -71,6 +71,10 @@ static void on_sandbox(const PodSandbox *sandbox, void *userdata)
     }
     pod_join_sandbox(targets->join, sandbox->uid, sandbox->netns_fd, sandbox->host_network,
                      known_since(targets, now_ns), now_ns);
+    /* The kubelet has heard of it, so the server can be reached. */
+    if (!pod_join_knows(targets->join, sandbox->uid)) {
+        api_watch_hurry(targets->api);
+    }
 }
 
 static void on_addresses(const char *uid, const NetnsAddress *addresses, size_t count,

@@ -315,6 +315,12 @@ void pod_join_sandbox(PodJoin *join, const char *uid, int netns_fd, bool host_ne
     set_sandbox(join, pod ? pod : get_pod(join, uid), netns_fd, host_network, since_ns, now_ns);
 }
 
+bool pod_join_knows(const PodJoin *join, const char *uid)
+{
+    const JoinPod *pod = find_kernel_pod(join, uid);
+    return pod && pod->api;
+}
+
 void pod_join_addresses(PodJoin *join, const char *uid, const IpAddress *addresses, size_t count,
                         uint64_t now_ns)
 {

@@ -35,6 +35,8 @@ PodJoin *pod_join_free(PodJoin *join); /* NULL is fine; returns NULL; tells noth
 void pod_join_own(PodJoin *join, const char *uid);
 void pod_join_sandbox(PodJoin *join, const char *uid, int netns_fd, bool host_network,
                       uint64_t since_ns, uint64_t now_ns);
+/* Whether the API server has told of the pod; `uid` is the kernel's. */
+bool pod_join_knows(const PodJoin *join, const char *uid);
 void pod_join_addresses(PodJoin *join, const char *uid, const IpAddress *addresses, size_t count,
                         uint64_t now_ns);
 void pod_join_container(PodJoin *join, const char *uid, const char *container_id, uint64_t now_ns);

@@ -33,6 +33,12 @@ def datagram(address):
     return ["datagram", address, str(PORT), "remora $(NODE)/$(POD_NAME) 0"]
 
 
+def datagrams_without_end(address):
+    """From the first moment on, where `traffic` takes a second or more to start if the machine has other work."""
+    loop = f'n=0; while :; do datagram {address} {PORT} "remora $NODE/$POD_NAME $n"; n=$((n + 1)); sleep 0.1; done'
+    return ["sh", "-c", loop]
+
+
 def traffic(address, count, interval):
     return ["traffic", "udp", address, str(PORT), "$(NODE)/$(POD_NAME)", "--count", str(count), "--interval", str(interval)]
 
@@ -71,7 +77,7 @@ def start_servers(cluster, namespace):
         pod_spec["containers"][0]["readinessProbe"] = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
         cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"server-{node}", "labels": {"app": "server"}},
                        "spec": pod_spec}, namespace=namespace)
-    pods = cluster.wait_pods_ready(len(cluster.nodes), "app=server", namespace)
+    pods = cluster.wait_pods_ready(len(cluster.nodes), "app=server", namespace, PATIENCE)
     return {pod["spec"]["nodeName"]: pod["status"]["podIP"] for pod in pods}
 
 

@@ -10,7 +10,7 @@ from test_first_packet import first_packet
 from test_ip_reuse import ip_reuse
 from test_outage import outage
 
-PARTS = {"first_packet": first_packet, "ip_reuse": ip_reuse, "churn": churn, "outage": outage}
+PARTS = {"outage": outage, "churn": churn, "ip_reuse": ip_reuse, "first_packet": first_packet}
 
 
 def part(name):

@@ -28,7 +28,8 @@ def probe(cluster, node, address, what):
 def watch_outage(cluster, daemon, addresses):
     """Until the time is over; every node tells the outage, lives, and stays ready."""
     end = time.monotonic() + SECONDS
-    processes.wait_for(lambda: all(problems(daemon, node) for node in daemon.nodes), "the outage to be told", 30)
+    processes.wait_for(lambda: all(problems(daemon, node) for node in daemon.nodes), "the outage to be told",
+                       namesakes.PATIENCE)
     while time.monotonic() < end:
         for node in daemon.nodes:
             check(problems(daemon, node), f"{node} no longer tells the outage")
@@ -84,16 +85,18 @@ def outage(cluster, daemon):
             check(cluster.is_expired(old), "the API server still knows the past: 410 was not forced")
             start("new")
             back = time.monotonic()
-            processes.wait_for(lambda: not any(problems(daemon, node) for node in daemon.nodes), "the outage to be over", 60)
+            processes.wait_for(lambda: not any(problems(daemon, node) for node in daemon.nodes), "the outage to be over",
+                               namesakes.PATIENCE)
             print(f"problems gone {time.monotonic() - back:.1f} s after the API server is back")
             gone = {node: count - expired_before[node] for node, count in expired(daemon).items()}
             print(f"answers 410 to each node: {gone}")
             check(all(gone.values()), f"a node got no 410: {gone}")
             names = [f"{prefix}-{node}" for prefix in ("old", "new") for node in cluster.nodes]
-            processes.wait_for(lambda: last_sent(capture, daemon).keys() >= set(names), "new pods to be captured", 30)
+            processes.wait_for(lambda: last_sent(capture, daemon).keys() >= set(names), "new pods to be captured",
+                               namesakes.PATIENCE)
             for name in names:
                 namesakes.delete_pod(cluster, namespace, name)
-            cluster.wait_pods_ready(len(cluster.nodes), "", namespace)
+            cluster.wait_pods_ready(len(cluster.nodes), "", namespace, namesakes.PATIENCE)
             got = namesakes.received(cluster, namespace)
             capture.until(f"udp.dstport == {namesakes.PORT}", len(got), 10)
         found = namesakes.datagrams(daemon, file)

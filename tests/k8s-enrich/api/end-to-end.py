@@ -31,7 +31,7 @@ def endpoint_slice(name):
 
 
 class Watch:
-    def __init__(self, fake, token_file=None, cluster="", user=None):
+    def __init__(self, fake, token_file=None, cluster="", user=None, refused_s=REFUSED_S):
         """cluster, user: what else their parts of the kubeconfig file have."""
         self.directory = tempfile.TemporaryDirectory()
         path = os.path.join(self.directory.name, "config")
@@ -44,7 +44,7 @@ contexts: [{{name: c, context: {{cluster: k, user: u}}}}]
 clusters: [{{name: k, cluster: {{server: "{scheme}://127.0.0.1:{fake.port}"{cluster}}}}}]
 users: [{{name: u, user: {user}}}]
 """)
-        self.process = subprocess.Popen([PROGRAM, path, NODE, WATCH_S, STALL_S, REFUSED_S], text=True,
+        self.process = subprocess.Popen([PROGRAM, path, NODE, WATCH_S, STALL_S, refused_s], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.lines, self.seen = queue.Queue(), []
         threading.Thread(target=self.read, daemon=True).start()
@@ -67,6 +67,10 @@ users: [{{name: u, user: {user}}}]
             self.seen.append(line)
             if re.search(pattern, line):
                 return line
+
+    def hurry(self):
+        self.process.stdin.write("hurry\n")
+        self.process.stdin.flush()
 
     def stats(self):
         self.process.stdin.write("stats\n")
@@ -275,6 +279,46 @@ class Case(unittest.TestCase):
         self.assertIn("known pod shop/a", seen)
         fake.hook = None
         watch.wait("^well Kubernetes API: nodes")
+
+    def test_forbidden_for_a_moment(self):
+        """As by a server that has just started and has not read its roles yet: it is asked again soon."""
+        fake, refused = self.fake(), []
+        fake.put("pods", pod("a"))
+
+        def hook(handler, name, query):
+            if name != "pods" or len(refused) == 3:
+                return False
+            refused.append(time.monotonic())
+            fake.status(handler, 403, "no role yet")
+            return True
+        fake.hook = hook
+        watch = self.watch(fake, refused_s="60")
+        watch.wait("^known pod shop/a")
+        watch.wait("^well Kubernetes API: pods")
+        self.assertGreater(refused[2] - refused[1], refused[1] - refused[0])
+
+    def test_hurry(self):
+        """A server that has failed for a while is asked again at once where something shows that it is there."""
+        fake = self.fake()
+        fake.put("pods", pod("a"))
+        asked = []
+
+        def hook(handler, name, query):
+            if name == "pods":
+                asked.append(time.monotonic())
+                fake.status(handler, 500, "not now")
+            return name == "pods"
+        fake.hook = hook
+        watch = self.watch(fake)
+        deadline = time.monotonic() + 60
+        while len(asked) < 5 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        waits = asked[4] - asked[3]  # four seconds, and the next are eight
+        fake.hook = None
+        began = time.monotonic()
+        watch.hurry()
+        watch.wait("^known pod shop/a")
+        self.assertLess(time.monotonic() - began, waits)
 
     def test_endless_list(self):
         fake = self.fake()

@@ -80,7 +80,7 @@ static ApiConfig *read_config(const char *argument, GError **error)
 }
 
 /* False at the end of standard input. */
-static bool read_commands(const ApiWatch *watch)
+static bool read_commands(ApiWatch *watch)
 {
     char bytes[256];
     ssize_t got = read(STDIN_FILENO, bytes, sizeof bytes - 1);
@@ -89,6 +89,8 @@ static bool read_commands(const ApiWatch *watch)
     bytes[got] = 0;
     if (strstr(bytes, "stats"))
         print_stats(watch);
+    if (strstr(bytes, "hurry"))
+        api_watch_hurry(watch);
     return true;
 }
 
