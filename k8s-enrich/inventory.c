@@ -17,16 +17,18 @@ static guint record_hash(gconstpointer data)
 static gboolean record_equal(gconstpointer data_a, gconstpointer data_b)
 {
     const Record *a = data_a, *b = data_b;
-    return a->key == b->key && a->kind == b->kind && g_str_equal(a->uid, b->uid);
+    const Entity *of_a = a->versions.latest.entity, *of_b = b->versions.latest.entity;
+    if (a == b || a->key != b->key || !of_a || !of_b)
+        return a == b;
+    return of_a->kind == of_b->kind && g_str_equal(of_a->uid, of_b->uid);
 }
 
 static void record_free(gpointer data)
 {
     Record *record = data;
-    for (size_t i = 0; record->versions && i < record->versions->n_holders; i++)
-        entity_unref(record->versions->holders[i].entity);
-    timeline_free(record->versions);
-    g_free(record->uid);
+    for (size_t i = 0; i < timeline_count(&record->versions); i++)
+        entity_unref(timeline_holder(&record->versions, i)->entity);
+    timeline_clear(&record->versions);
     g_free(record);
 }
 
@@ -46,8 +48,8 @@ static gboolean name_equal(gconstpointer data_a, gconstpointer data_b)
 static void name_free(gpointer data)
 {
     Name *name = data;
-    timeline_free(name->versions);
-    timeline_free(name->slices);
+    timeline_clear(&name->versions);
+    timeline_clear(&name->slices);
     g_free(name->namespace_name);
     g_free(name->name);
     g_free(name);
@@ -69,6 +71,7 @@ Inventory *inventory_free(Inventory *inventory)
     g_hash_table_unref(inventory->records);
     g_hash_table_unref(inventory->names);
     place_table_clear(&inventory->places);
+    block_pool_clear(&inventory->pool);
     g_free(inventory);
     return NULL;
 }
@@ -173,7 +176,7 @@ static void visit_slices_of_service(const Walk *walk)
         return;
     walk->target->slices_generation = walk->inventory->generation + 1;
     if (walk->insert)
-        timeline_insert(&walk->target->slices, walk->entity, NULL);
+        timeline_insert(&walk->target->slices, &walk->inventory->pool, walk->entity, NULL);
     else
         timeline_remove(&walk->target->slices, walk->entity);
 }
@@ -183,7 +186,7 @@ static void visit_own_name(const Walk *walk)
     const Entity *entity = walk->entity;
     Name *name = name_ref(walk->inventory, entity->kind, entity->namespace_name, entity->name);
     if (walk->insert) {
-        timeline_insert(&name->versions, entity, NULL);
+        timeline_insert(&name->versions, &walk->inventory->pool, entity, NULL);
         return; /* the version keeps the reference */
     }
     timeline_remove(&name->versions, entity);
@@ -221,7 +224,7 @@ static void visit_all(const Walk *walk)
 /* Takes over the caller's reference. */
 static void put_version(Inventory *inventory, Record *record, const Entity *entity)
 {
-    timeline_insert(&record->versions, entity, NULL);
+    timeline_insert(&record->versions, &inventory->pool, entity, NULL);
     visit_all(&(Walk){inventory, entity, ref_target_name(inventory, entity), true});
 }
 
@@ -247,13 +250,13 @@ static void change_interval(Inventory *inventory, Record *record, const Entity *
 
 static const Entity *newest_version(const Record *record)
 {
-    const Timeline *versions = record->versions;
-    return versions ? versions->holders[versions->n_holders - 1].entity : NULL;
+    return record->versions.latest.entity;
 }
 
 static Record *find_record(const Inventory *inventory, EntityKind kind, const char *uid)
 {
-    Record probe = {.kind = kind, .key = entity_key(kind, uid), .uid = (char *)uid};
+    const Entity entity = {.kind = kind, .uid = uid};
+    const Record probe = {.versions.latest.entity = &entity, .key = entity_key(kind, uid)};
     return g_hash_table_lookup(inventory->records, &probe);
 }
 
@@ -277,11 +280,12 @@ static bool end_versions(Inventory *inventory, Record *record, uint64_t time_ns)
  * `entity` is such a repetition; what it says of the newest version's interval is taken over. */
 static bool is_repetition(Inventory *inventory, Record *record, const Entity *entity)
 {
-    const Timeline *versions = record->versions;
+    const Timeline *versions = &record->versions;
     uint64_t to_ns = entity->to_ns ? entity->to_ns : TIME_OPEN;
-    for (size_t i = versions->n_holders; i-- > 0;) {
-        const Holder *known = &versions->holders[i];
-        bool is_newest = i + 1 == versions->n_holders;
+    size_t n_versions = timeline_count(versions);
+    for (size_t i = n_versions; i-- > 0;) {
+        const Holder *known = timeline_holder(versions, i);
+        bool is_newest = i + 1 == n_versions;
         bool overlap = entity->from_ns < known->to_ns && known->from_ns < to_ns;
         bool near_start =
             known->from_ns <= entity->from_ns || known->from_ns - entity->from_ns <= CLOCK_SLACK_NS;
@@ -289,7 +293,7 @@ static bool is_repetition(Inventory *inventory, Record *record, const Entity *en
             continue;
         if (is_newest) {
             uint64_t from_ns =
-                versions->n_holders == 1 ? MIN(known->from_ns, entity->from_ns) : known->from_ns;
+                n_versions == 1 ? MIN(known->from_ns, entity->from_ns) : known->from_ns;
             if (from_ns != known->from_ns || entity->to_ns != known->entity->to_ns) {
                 change_interval(inventory, record, known->entity, from_ns, entity->to_ns);
                 inventory->generation++;
@@ -306,19 +310,18 @@ void inventory_add(Inventory *inventory, const Entity *entity)
         inventory_remove(inventory, entity->kind, entity->uid, entity->from_ns);
         return;
     }
-    Record *record = find_record(inventory, entity->kind, entity->uid);
+    Record *record = find_record(inventory, entity->kind, entity->uid), *fresh = NULL;
     if (!record) {
-        record = g_new0(Record, 1);
-        record->kind = entity->kind;
+        record = fresh = g_new0(Record, 1);
         record->key = entity->key;
-        record->uid = g_strdup(entity->uid);
-        g_hash_table_add(inventory->records, record);
     } else if (is_repetition(inventory, record, entity)) {
         return;
     }
     entity_ref(entity); /* first: it may be one of the versions that end here */
     end_versions(inventory, record, entity->from_ns);
     put_version(inventory, record, entity);
+    if (fresh)
+        g_hash_table_add(inventory->records, fresh);
     inventory->generation++;
 }
 
@@ -327,7 +330,7 @@ void inventory_remove(Inventory *inventory, EntityKind kind, const char *uid, ui
     Record *record = find_record(inventory, kind, uid);
     if (!record || !end_versions(inventory, record, at_ns))
         return;
-    if (!record->versions)
+    if (timeline_is_empty(&record->versions))
         g_hash_table_remove(inventory->records, record);
     inventory->generation++;
 }
@@ -364,11 +367,13 @@ void inventory_forget(Inventory *inventory, uint64_t before_ns)
     g_hash_table_iter_init(&iter, inventory->records);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         Record *record = key;
-        while (record->versions && record->versions->holders[0].to_ns <= before_ns) {
-            drop_version(inventory, record, record->versions->holders[0].entity);
+        const Holder *oldest;
+        while (timeline_count(&record->versions) > 0 &&
+               (oldest = timeline_holder(&record->versions, 0))->to_ns <= before_ns) {
+            drop_version(inventory, record, oldest->entity);
             inventory->generation++;
         }
-        if (!record->versions)
+        if (timeline_is_empty(&record->versions))
             g_hash_table_iter_remove(&iter);
     }
 }
@@ -378,14 +383,14 @@ const Entity *inventory_get(const Inventory *inventory, EntityKind kind, const c
 {
     const Record *record = find_record(inventory, kind, uid);
     Interval interval = {0, TIME_OPEN};
-    const Holder *version = record ? timeline_at(record->versions, time_ns, &interval) : NULL;
+    const Holder *version = record ? timeline_at(&record->versions, time_ns, &interval) : NULL;
     return version ? version->entity : NULL;
 }
 
 size_t inventory_versions(const Inventory *inventory, EntityKind kind, const char *uid)
 {
     const Record *record = find_record(inventory, kind, uid);
-    return record && record->versions ? record->versions->n_holders : 0;
+    return record ? timeline_count(&record->versions) : 0;
 }
 
 void inventory_foreach(const Inventory *inventory, uint64_t time_ns,
@@ -397,7 +402,7 @@ void inventory_foreach(const Inventory *inventory, uint64_t time_ns,
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         const Record *record = key;
         Interval interval = {0, TIME_OPEN};
-        const Holder *version = timeline_at(record->versions, time_ns, &interval);
+        const Holder *version = timeline_at(&record->versions, time_ns, &interval);
         if (time_ns == 0)
             callback(newest_version(record), userdata);
         else if (version)
@@ -423,9 +428,9 @@ void inventory_foreach_slice(const Inventory *inventory, const Entity *service,
                              void (*callback)(const Entity *slice, void *userdata), void *userdata)
 {
     const Name *name = service_name(inventory, service);
-    const Timeline *slices = name ? name->slices : NULL;
-    for (size_t i = 0; slices && i < slices->n_holders; i++) {
-        const Entity *slice = slices->holders[i].entity;
+    const Timeline *slices = name ? &name->slices : NULL;
+    for (size_t i = 0; i < timeline_count(slices); i++) {
+        const Entity *slice = timeline_holder(slices, i)->entity;
         if (newest_version(find_record(inventory, slice->kind, slice->uid)) == slice)
             callback(slice, userdata);
     }

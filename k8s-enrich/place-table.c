@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "k8s-enrich/place-table.h"
 
-#include <glib.h>
 #include <string.h>
 
-#define SLOTS_MIN 64u
+#define PLACES_MIN 32u
+#define SLOTS_MIN  64u
 
-typedef struct PlaceSlot {
+typedef struct Place {
     PlaceKey key;
-    Timeline *timeline; /* NULL: the slot is empty */
-} PlaceSlot;
+    uint32_t hash;
+    Timeline timeline; /* never empty */
+} Place;
 
 _Static_assert(sizeof(PlaceKey) == 20, "a key is compared as bytes: no padding");
-_Static_assert(sizeof(PlaceSlot) == 32, "two slots share a cache line");
+_Static_assert(sizeof(void *) != 8 || sizeof(Place) == CACHE_LINE, "a look-up reads one line");
+
+/* A slot has the place's number in its lowest bits, as many as the number of slots has, and the
+ * rest of the place's hash above them: a slot of another place is told without reading that place.
+ * No place has the highest number, as never all slots are taken. */
+#define SLOT_EMPTY UINT32_MAX
 
 /* Shift and multiply, as in the finalizer of MurmurHash3; the first shift brings down what differs
  * in the highest bits, where the last byte of an address is. */
@@ -23,81 +29,149 @@ static uint64_t mix(uint64_t hash)
     return hash ^ hash >> 29;
 }
 
-/* The role is left out: the roles of an address stand side by side, so that asking for one after
- * the other is cheap. */
-static size_t home_of(const PlaceTable *table, const PlaceKey *key)
+/* The role is only in the highest bits, so that the slots of an address' roles stand side by side:
+ * asking for one after the other is cheap. */
+static uint32_t hash_of(const PlaceTable *table, const PlaceKey *key)
 {
     uint64_t low, high;
     memcpy(&low, key->address.bytes, sizeof low);
     memcpy(&high, key->address.bytes + sizeof low, sizeof high);
     uint64_t hash = mix(table->seed ^ ((uint64_t)key->protocol << 16 | key->port) ^ low);
-    return mix(hash ^ high) & (table->n_slots - 1);
+    return (uint32_t)mix(hash ^ high) ^ (uint32_t)key->role << 29;
+}
+
+static bool same_key(const PlaceKey *a, const PlaceKey *b)
+{
+    uint64_t words_a[2], words_b[2];
+    memcpy(words_a, a->address.bytes, sizeof words_a);
+    memcpy(words_b, b->address.bytes, sizeof words_b);
+    return !((words_a[0] ^ words_b[0]) | (words_a[1] ^ words_b[1])) && a->port == b->port &&
+           a->protocol == b->protocol && a->role == b->role;
+}
+
+static uint32_t mask_of(const PlaceTable *table)
+{
+    return (uint32_t)(table->n_slots - 1);
 }
 
 /* The slot of the key, or the empty one where it belongs. There is always an empty one. */
-static size_t find_slot(const PlaceTable *table, const PlaceKey *key)
+static uint32_t find_slot(const PlaceTable *table, const PlaceKey *key, uint32_t hash)
 {
-    size_t at = home_of(table, key);
-    while (table->slots[at].timeline && memcmp(&table->slots[at].key, key, sizeof *key) != 0)
-        at = (at + 1) & (table->n_slots - 1);
-    return at;
+    uint32_t mask = mask_of(table), at = hash & mask;
+    for (;; at = (at + 1) & mask) {
+        uint32_t slot = table->slots[at];
+        if (slot == SLOT_EMPTY)
+            return at;
+        if (((slot ^ hash) & ~mask) == 0 && same_key(&table->places[slot & mask].key, key))
+            return at;
+    }
+}
+
+static Place *place_at(const PlaceTable *table, uint32_t at)
+{
+    uint32_t slot = table->slots[at];
+    return slot == SLOT_EMPTY ? NULL : &table->places[slot & mask_of(table)];
 }
 
 const Timeline *place_table_find(const PlaceTable *table, const PlaceKey *key)
 {
-    return table->n_slots ? table->slots[find_slot(table, key)].timeline : NULL;
+    if (table->n_slots == 0)
+        return NULL;
+    const Place *place = place_at(table, find_slot(table, key, hash_of(table, key)));
+    return place ? &place->timeline : NULL;
 }
 
-static void grow(PlaceTable *table)
+static void grow_slots(PlaceTable *table)
 {
-    PlaceSlot *old = table->slots;
-    size_t n_old = table->n_slots;
-    table->n_slots = MAX(n_old * 2, SLOTS_MIN);
-    table->slots = g_new0(PlaceSlot, table->n_slots);
-    for (size_t i = 0; i < n_old; i++)
-        if (old[i].timeline)
-            table->slots[find_slot(table, &old[i].key)] = old[i];
-    g_free(old);
+    cache_memory_free(table->slots);
+    table->n_slots = MAX(table->n_slots * 2, SLOTS_MIN);
+    table->slots = cache_memory_new(table->n_slots * sizeof *table->slots);
+    memset(table->slots, 0xff, table->n_slots * sizeof *table->slots);
+    uint32_t mask = mask_of(table);
+    for (uint32_t i = 0; i < table->n_places; i++) {
+        uint32_t at = table->places[i].hash & mask;
+        while (table->slots[at] != SLOT_EMPTY)
+            at = (at + 1) & mask;
+        table->slots[at] = (table->places[i].hash & ~mask) | i;
+    }
+}
+
+static void grow_places(PlaceTable *table)
+{
+    table->n_allocated = MAX(table->n_allocated * 2, PLACES_MIN);
+    Place *places = cache_memory_new(table->n_allocated * sizeof *places);
+    if (table->n_places)
+        memcpy(places, table->places, table->n_places * sizeof *places);
+    cache_memory_free(table->places);
+    table->places = places;
 }
 
 void place_table_insert(PlaceTable *table, const PlaceKey *key, const Entity *entity,
                         struct Name *name)
 {
     if (table->n_places >= table->n_slots / 4 * 3)
-        grow(table);
-    PlaceSlot *slot = &table->slots[find_slot(table, key)];
-    if (!slot->timeline) {
-        slot->key = *key;
-        table->n_places++;
+        grow_slots(table);
+    uint32_t hash = hash_of(table, key), at = find_slot(table, key, hash);
+    Place *place = place_at(table, at);
+    if (!place) {
+        if (table->n_places == table->n_allocated)
+            grow_places(table);
+        table->slots[at] = (hash & ~mask_of(table)) | (uint32_t)table->n_places;
+        place = &table->places[table->n_places++];
+        *place = (Place){.key = *key, .hash = hash};
     }
-    timeline_insert(&slot->timeline, entity, name);
+    timeline_insert(&place->timeline, &table->pool, entity, name);
+}
+
+/* Moves up what a probe would no longer reach across the hole (Knuth 6.4, algorithm R). */
+static void empty_slot(PlaceTable *table, uint32_t hole)
+{
+    uint32_t mask = mask_of(table);
+    for (uint32_t at = (hole + 1) & mask; table->slots[at] != SLOT_EMPTY; at = (at + 1) & mask) {
+        uint32_t home = place_at(table, at)->hash & mask;
+        if (((at - home) & mask) >= ((at - hole) & mask)) {
+            table->slots[hole] = table->slots[at];
+            hole = at;
+        }
+    }
+    table->slots[hole] = SLOT_EMPTY;
+}
+
+/* The last place takes the room of one whose slot is empty already. */
+static void fill_place(PlaceTable *table, uint32_t number)
+{
+    uint32_t last = (uint32_t)--table->n_places, mask = mask_of(table);
+    if (number == last)
+        return;
+    table->places[number] = table->places[last];
+    uint32_t hash = table->places[number].hash, at = hash & mask;
+    while (table->slots[at] != ((hash & ~mask) | last))
+        at = (at + 1) & mask;
+    table->slots[at] = (hash & ~mask) | number;
 }
 
 void place_table_remove(PlaceTable *table, const PlaceKey *key, const Entity *entity)
 {
-    size_t mask = table->n_slots - 1, hole = find_slot(table, key);
-    if (!table->slots[hole].timeline)
+    if (table->n_slots == 0)
         return;
-    timeline_remove(&table->slots[hole].timeline, entity);
-    if (table->slots[hole].timeline)
+    uint32_t at = find_slot(table, key, hash_of(table, key));
+    Place *place = place_at(table, at);
+    if (!place)
         return;
-    table->n_places--;
-    /* Moves up what a probe would no longer reach across the hole (Knuth 6.4, algorithm R). */
-    for (size_t at = (hole + 1) & mask; table->slots[at].timeline; at = (at + 1) & mask) {
-        size_t home = home_of(table, &table->slots[at].key);
-        if (((at - home) & mask) >= ((at - hole) & mask)) {
-            table->slots[hole] = table->slots[at];
-            table->slots[at].timeline = NULL;
-            hole = at;
-        }
-    }
+    timeline_remove(&place->timeline, entity);
+    if (!timeline_is_empty(&place->timeline))
+        return;
+    uint32_t number = (uint32_t)(place - table->places);
+    empty_slot(table, at);
+    fill_place(table, number);
 }
 
 void place_table_clear(PlaceTable *table)
 {
-    for (size_t i = 0; i < table->n_slots; i++)
-        timeline_free(table->slots[i].timeline);
-    g_free(table->slots);
-    table->slots = NULL;
-    table->n_slots = table->n_places = 0;
+    for (size_t i = 0; i < table->n_places; i++)
+        timeline_clear(&table->places[i].timeline);
+    cache_memory_free(table->places);
+    cache_memory_free(table->slots);
+    block_pool_clear(&table->pool);
+    *table = (PlaceTable){.seed = table->seed};
 }

@@ -23,14 +23,19 @@ typedef struct PlaceKey {
     uint8_t role; /* PlaceRole */
 } PlaceKey;
 
-/* Open addressing with linear probing; all zero but for the seed is an empty table. */
+/* The places stand close together in one array, each a cache line with its latest holder in it; the
+ * slots say where: open addressing with linear probing, four bytes each, so that they stay in the
+ * processor's caches. All zero but for the seed is an empty table. */
 typedef struct PlaceTable {
-    struct PlaceSlot *slots;
-    size_t n_slots, n_places; /* n_slots is 0 or a power of two */
-    uint64_t seed;            /* so that nobody can choose addresses that collide */
+    struct Place *places;
+    uint32_t *slots;
+    size_t n_places, n_allocated; /* of places */
+    size_t n_slots;               /* 0 or a power of two */
+    uint64_t seed;                /* so that nobody can choose addresses that collide */
+    BlockPool pool;               /* of earlier holders */
 } PlaceTable;
 
-/* NULL: nobody ever. */
+/* NULL: nobody ever. Valid until the table changes. */
 const Timeline *place_table_find(const PlaceTable *table, const PlaceKey *key);
 void place_table_insert(PlaceTable *table, const PlaceKey *key, const Entity *entity,
                         struct Name *name);
