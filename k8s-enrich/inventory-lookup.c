@@ -43,7 +43,7 @@ static bool answer_pod(Query *query, const Holder *pod, Peer *ret)
 {
     ret->type = PEER_POD;
     ret->pod = pod->entity;
-    const Holder *node = pod->name ? holder_at(query, &pod->name->versions) : NULL;
+    const Holder *node = pod->name ? holder_at(query, pod->name->versions) : NULL;
     ret->node = node ? node->entity : NULL;
     return true;
 }
@@ -85,7 +85,7 @@ static uint64_t only_start(const Owners *owners)
     uint64_t start_ns = TIME_OPEN;
     for (size_t i = 0; i < G_N_ELEMENTS(timelines); i++) {
         for (size_t j = 0; j < timeline_count(timelines[i]); j++) {
-            const Entity *entity = timeline_holder(timelines[i], j)->entity;
+            const Entity *entity = timelines[i]->holders[j].entity;
             if (only && only->key != entity->key)
                 return TIME_OPEN;
             only = entity;
@@ -176,8 +176,8 @@ const Entity *inventory_service_of_endpoint(const Inventory *inventory, const Ip
 {
     const Timeline *slices = slices_of(inventory, address);
     const Name *only = NULL;
-    for (size_t i = timeline_begun(slices, time_ns); i-- > 0;) {
-        const Holder *slice = timeline_holder(slices, i);
+    for (size_t i = timeline_first_begun(slices, time_ns); i < timeline_count(slices); i++) {
+        const Holder *slice = &slices->holders[i];
         if (!lists_port(slice, protocol, port, time_ns))
             continue;
         if (only && only != slice->name)
@@ -185,7 +185,7 @@ const Entity *inventory_service_of_endpoint(const Inventory *inventory, const Ip
         only = slice->name;
     }
     Interval interval = {0, TIME_OPEN};
-    const Holder *service = only ? timeline_at(&only->versions, time_ns, &interval) : NULL;
+    const Holder *service = only ? timeline_at(only->versions, time_ns, &interval) : NULL;
     return service ? service->entity : NULL;
 }
 
@@ -194,8 +194,8 @@ bool inventory_is_endpoint(const Inventory *inventory, const Entity *service,
                            uint64_t time_ns)
 {
     const Timeline *slices = slices_of(inventory, address);
-    for (size_t i = timeline_begun(slices, time_ns); i-- > 0;) {
-        const Holder *slice = timeline_holder(slices, i);
+    for (size_t i = timeline_first_begun(slices, time_ns); i < timeline_count(slices); i++) {
+        const Holder *slice = &slices->holders[i];
         if (lists_port(slice, protocol, port, time_ns) &&
             g_str_equal(slice->name->name, service->name) &&
             g_str_equal(slice->name->namespace_name, service->namespace_name))

@@ -11,10 +11,10 @@
 /* The clocks of the API server and of the nodes may differ by this much. */
 #define CLOCK_SLACK_NS (5 * UINT64_C(1000000000))
 
-/* All versions of one uid, oldest first, never two at a time. Owns a reference to each; kind and uid
- * are theirs. Only while it is being changed, or to be taken out, it has none. */
+/* All versions of one uid, never two at a time. Owns a reference to each; kind and uid are theirs.
+ * Only while it is being changed, or to be taken out, it has none (NULL). */
 typedef struct Record {
-    Timeline versions;
+    Timeline *versions;
     uint64_t key;
 } Record;
 
@@ -23,8 +23,8 @@ typedef struct Name {
     EntityKind kind;
     unsigned references; /* by versions and by holders */
     char *namespace_name, *name;
-    Timeline versions;
-    Timeline slices;            /* of a service: all versions of the endpoint slices that name it */
+    Timeline *versions;
+    Timeline *slices;           /* of a service: all versions of the endpoint slices that name it */
     uint64_t slices_generation; /* the inventory's, of the last change of them */
 } Name;
 
@@ -32,6 +32,5 @@ struct Inventory {
     GHashTable *records; /* set of Record */
     GHashTable *names;   /* set of Name */
     PlaceTable places;
-    BlockPool pool; /* of the timelines of records and names */
     uint64_t generation;
 };

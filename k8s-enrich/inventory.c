@@ -14,10 +14,15 @@ static guint record_hash(gconstpointer data)
     return seeded_hash(&record->key, sizeof record->key);
 }
 
+static const Entity *newest_version(const Record *record)
+{
+    return record->versions ? record->versions->holders[0].entity : NULL;
+}
+
 static gboolean record_equal(gconstpointer data_a, gconstpointer data_b)
 {
     const Record *a = data_a, *b = data_b;
-    const Entity *of_a = a->versions.latest.entity, *of_b = b->versions.latest.entity;
+    const Entity *of_a = newest_version(a), *of_b = newest_version(b);
     if (a == b || a->key != b->key || !of_a || !of_b)
         return a == b;
     return of_a->kind == of_b->kind && g_str_equal(of_a->uid, of_b->uid);
@@ -26,10 +31,10 @@ static gboolean record_equal(gconstpointer data_a, gconstpointer data_b)
 static void record_free(gpointer data)
 {
     Record *record = data;
-    for (size_t i = 0; i < timeline_count(&record->versions); i++)
-        entity_unref(timeline_holder(&record->versions, i)->entity);
-    timeline_clear(&record->versions);
-    g_free(record);
+    for (size_t i = 0; i < timeline_count(record->versions); i++)
+        entity_unref(record->versions->holders[i].entity);
+    timeline_free(record->versions);
+    g_slice_free(Record, record);
 }
 
 static guint name_hash(gconstpointer data)
@@ -48,8 +53,8 @@ static gboolean name_equal(gconstpointer data_a, gconstpointer data_b)
 static void name_free(gpointer data)
 {
     Name *name = data;
-    timeline_clear(&name->versions);
-    timeline_clear(&name->slices);
+    timeline_free(name->versions);
+    timeline_free(name->slices);
     g_free(name->namespace_name);
     g_free(name->name);
     g_free(name);
@@ -71,7 +76,6 @@ Inventory *inventory_free(Inventory *inventory)
     g_hash_table_unref(inventory->records);
     g_hash_table_unref(inventory->names);
     place_table_clear(&inventory->places);
-    block_pool_clear(&inventory->pool);
     g_free(inventory);
     return NULL;
 }
@@ -176,7 +180,7 @@ static void visit_slices_of_service(const Walk *walk)
         return;
     walk->target->slices_generation = walk->inventory->generation + 1;
     if (walk->insert)
-        timeline_insert(&walk->target->slices, &walk->inventory->pool, walk->entity, NULL);
+        timeline_insert(&walk->target->slices, walk->entity, NULL);
     else
         timeline_remove(&walk->target->slices, walk->entity);
 }
@@ -186,7 +190,7 @@ static void visit_own_name(const Walk *walk)
     const Entity *entity = walk->entity;
     Name *name = name_ref(walk->inventory, entity->kind, entity->namespace_name, entity->name);
     if (walk->insert) {
-        timeline_insert(&name->versions, &walk->inventory->pool, entity, NULL);
+        timeline_insert(&name->versions, entity, NULL);
         return; /* the version keeps the reference */
     }
     timeline_remove(&name->versions, entity);
@@ -224,7 +228,7 @@ static void visit_all(const Walk *walk)
 /* Takes over the caller's reference. */
 static void put_version(Inventory *inventory, Record *record, const Entity *entity)
 {
-    timeline_insert(&record->versions, &inventory->pool, entity, NULL);
+    timeline_insert(&record->versions, entity, NULL);
     visit_all(&(Walk){inventory, entity, ref_target_name(inventory, entity), true});
 }
 
@@ -248,15 +252,15 @@ static void change_interval(Inventory *inventory, Record *record, const Entity *
     drop_version(inventory, record, entity);
 }
 
-static const Entity *newest_version(const Record *record)
-{
-    return record->versions.latest.entity;
-}
-
 static Record *find_record(const Inventory *inventory, EntityKind kind, const char *uid)
 {
     const Entity entity = {.kind = kind, .uid = uid};
-    const Record probe = {.versions.latest.entity = &entity, .key = entity_key(kind, uid)};
+    union {
+        Timeline timeline;
+        char bytes[sizeof(Timeline) + sizeof(Holder)];
+    } one = {.timeline = {.n_holders = 1}};
+    one.timeline.holders[0].entity = &entity;
+    const Record probe = {&one.timeline, entity_key(kind, uid)};
     return g_hash_table_lookup(inventory->records, &probe);
 }
 
@@ -280,12 +284,11 @@ static bool end_versions(Inventory *inventory, Record *record, uint64_t time_ns)
  * `entity` is such a repetition; what it says of the newest version's interval is taken over. */
 static bool is_repetition(Inventory *inventory, Record *record, const Entity *entity)
 {
-    const Timeline *versions = &record->versions;
+    const Timeline *versions = record->versions;
     uint64_t to_ns = entity->to_ns ? entity->to_ns : TIME_OPEN;
-    size_t n_versions = timeline_count(versions);
-    for (size_t i = n_versions; i-- > 0;) {
-        const Holder *known = timeline_holder(versions, i);
-        bool is_newest = i + 1 == n_versions;
+    for (size_t i = 0; i < versions->n_holders; i++) {
+        const Holder *known = &versions->holders[i];
+        bool is_newest = i == 0;
         bool overlap = entity->from_ns < known->to_ns && known->from_ns < to_ns;
         bool near_start =
             known->from_ns <= entity->from_ns || known->from_ns - entity->from_ns <= CLOCK_SLACK_NS;
@@ -293,7 +296,7 @@ static bool is_repetition(Inventory *inventory, Record *record, const Entity *en
             continue;
         if (is_newest) {
             uint64_t from_ns =
-                n_versions == 1 ? MIN(known->from_ns, entity->from_ns) : known->from_ns;
+                versions->n_holders == 1 ? MIN(known->from_ns, entity->from_ns) : known->from_ns;
             if (from_ns != known->from_ns || entity->to_ns != known->entity->to_ns) {
                 change_interval(inventory, record, known->entity, from_ns, entity->to_ns);
                 inventory->generation++;
@@ -312,7 +315,7 @@ void inventory_add(Inventory *inventory, const Entity *entity)
     }
     Record *record = find_record(inventory, entity->kind, entity->uid), *fresh = NULL;
     if (!record) {
-        record = fresh = g_new0(Record, 1);
+        record = fresh = g_slice_new0(Record);
         record->key = entity->key;
     } else if (is_repetition(inventory, record, entity)) {
         return;
@@ -330,7 +333,7 @@ void inventory_remove(Inventory *inventory, EntityKind kind, const char *uid, ui
     Record *record = find_record(inventory, kind, uid);
     if (!record || !end_versions(inventory, record, at_ns))
         return;
-    if (timeline_is_empty(&record->versions))
+    if (!record->versions)
         g_hash_table_remove(inventory->records, record);
     inventory->generation++;
 }
@@ -367,13 +370,13 @@ void inventory_forget(Inventory *inventory, uint64_t before_ns)
     g_hash_table_iter_init(&iter, inventory->records);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         Record *record = key;
-        const Holder *oldest;
-        while (timeline_count(&record->versions) > 0 &&
-               (oldest = timeline_holder(&record->versions, 0))->to_ns <= before_ns) {
-            drop_version(inventory, record, oldest->entity);
+        size_t n;
+        while ((n = timeline_count(record->versions)) > 0 &&
+               record->versions->holders[n - 1].to_ns <= before_ns) {
+            drop_version(inventory, record, record->versions->holders[n - 1].entity);
             inventory->generation++;
         }
-        if (timeline_is_empty(&record->versions))
+        if (!record->versions)
             g_hash_table_iter_remove(&iter);
     }
 }
@@ -383,14 +386,14 @@ const Entity *inventory_get(const Inventory *inventory, EntityKind kind, const c
 {
     const Record *record = find_record(inventory, kind, uid);
     Interval interval = {0, TIME_OPEN};
-    const Holder *version = record ? timeline_at(&record->versions, time_ns, &interval) : NULL;
+    const Holder *version = record ? timeline_at(record->versions, time_ns, &interval) : NULL;
     return version ? version->entity : NULL;
 }
 
 size_t inventory_versions(const Inventory *inventory, EntityKind kind, const char *uid)
 {
     const Record *record = find_record(inventory, kind, uid);
-    return record ? timeline_count(&record->versions) : 0;
+    return record ? timeline_count(record->versions) : 0;
 }
 
 void inventory_foreach(const Inventory *inventory, uint64_t time_ns,
@@ -402,7 +405,7 @@ void inventory_foreach(const Inventory *inventory, uint64_t time_ns,
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         const Record *record = key;
         Interval interval = {0, TIME_OPEN};
-        const Holder *version = timeline_at(&record->versions, time_ns, &interval);
+        const Holder *version = timeline_at(record->versions, time_ns, &interval);
         if (time_ns == 0)
             callback(newest_version(record), userdata);
         else if (version)
@@ -428,9 +431,9 @@ void inventory_foreach_slice(const Inventory *inventory, const Entity *service,
                              void (*callback)(const Entity *slice, void *userdata), void *userdata)
 {
     const Name *name = service_name(inventory, service);
-    const Timeline *slices = name ? &name->slices : NULL;
+    const Timeline *slices = name ? name->slices : NULL;
     for (size_t i = 0; i < timeline_count(slices); i++) {
-        const Entity *slice = timeline_holder(slices, i)->entity;
+        const Entity *slice = slices->holders[i].entity;
         if (newest_version(find_record(inventory, slice->kind, slice->uid)) == slice)
             callback(slice, userdata);
     }

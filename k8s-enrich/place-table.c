@@ -3,22 +3,43 @@
 
 #include <string.h>
 
-#define PLACES_MIN 32u
-#define SLOTS_MIN  64u
+#define SLOTS_MIN 64u
 
+/* A block of the array: this, and behind it the timeline. One holder fills a cache line, three fill
+ * two, seven four: the latest is always in the first line, beside the key. */
 typedef struct Place {
-    PlaceKey key;
-    uint32_t hash;
-    Timeline timeline; /* never empty */
+    _Alignas(Timeline) PlaceKey key;
 } Place;
 
-_Static_assert(sizeof(PlaceKey) == 20, "a key is compared as bytes: no padding");
-_Static_assert(sizeof(void *) != 8 || sizeof(Place) == CACHE_LINE, "a look-up reads one line");
+typedef struct PlaceSlot {
+    uint32_t hash;
+    uint32_t block; /* its number plus 1; 0: the slot is empty */
+} PlaceSlot;
 
-/* A slot has the place's number in its lowest bits, as many as the number of slots has, and the
- * rest of the place's hash above them: a slot of another place is told without reading that place.
- * No place has the highest number, as never all slots are taken. */
-#define SLOT_EMPTY UINT32_MAX
+_Static_assert(sizeof(PlaceKey) == 20, "a key is compared as bytes: no padding");
+_Static_assert(sizeof(void *) != 8 ||
+                   sizeof(Place) + sizeof(Timeline) + sizeof(Holder) == BLOCK_UNIT,
+               "a look-up reads one line");
+
+static Timeline *timeline_of(const Place *place)
+{
+    return (Timeline *)(place + 1);
+}
+
+/* How many holders a block has room for. */
+static uint32_t room_in(unsigned size)
+{
+    return (uint32_t)((((size_t)BLOCK_UNIT << size) - sizeof(Place) - sizeof(Timeline)) /
+                      sizeof(Holder));
+}
+
+static unsigned size_for(uint32_t n_holders)
+{
+    unsigned size = 0;
+    while (room_in(size) < n_holders)
+        size++;
+    return size;
+}
 
 /* Shift and multiply, as in the finalizer of MurmurHash3; the first shift brings down what differs
  * in the highest bits, where the last byte of an address is. */
@@ -45,133 +66,126 @@ static bool same_key(const PlaceKey *a, const PlaceKey *b)
     uint64_t words_a[2], words_b[2];
     memcpy(words_a, a->address.bytes, sizeof words_a);
     memcpy(words_b, b->address.bytes, sizeof words_b);
-    return !((words_a[0] ^ words_b[0]) | (words_a[1] ^ words_b[1])) && a->port == b->port &&
+    return words_a[0] == words_b[0] && words_a[1] == words_b[1] && a->port == b->port &&
            a->protocol == b->protocol && a->role == b->role;
 }
 
-static uint32_t mask_of(const PlaceTable *table)
+static Place *place_of(const PlaceTable *table, const PlaceSlot *slot)
 {
-    return (uint32_t)(table->n_slots - 1);
+    return slot->block ? block_array_at(&table->blocks, slot->block - 1) : NULL;
 }
 
-/* The slot of the key, or the empty one where it belongs. There is always an empty one. */
-static uint32_t find_slot(const PlaceTable *table, const PlaceKey *key, uint32_t hash)
+/* The slot of the key, or the empty one where it belongs. There is always an empty one. A place of
+ * another hash is passed by without reading it. */
+static size_t find_slot(const PlaceTable *table, const PlaceKey *key, uint32_t hash)
 {
-    uint32_t mask = mask_of(table), at = hash & mask;
+    size_t mask = table->n_slots - 1, at = hash & mask;
     for (;; at = (at + 1) & mask) {
-        uint32_t slot = table->slots[at];
-        if (slot == SLOT_EMPTY)
-            return at;
-        if (((slot ^ hash) & ~mask) == 0 && same_key(&table->places[slot & mask].key, key))
+        const PlaceSlot *slot = &table->slots[at];
+        if (!slot->block || (slot->hash == hash && same_key(&place_of(table, slot)->key, key)))
             return at;
     }
-}
-
-static Place *place_at(const PlaceTable *table, uint32_t at)
-{
-    uint32_t slot = table->slots[at];
-    return slot == SLOT_EMPTY ? NULL : &table->places[slot & mask_of(table)];
 }
 
 const Timeline *place_table_find(const PlaceTable *table, const PlaceKey *key)
 {
     if (table->n_slots == 0)
         return NULL;
-    const Place *place = place_at(table, find_slot(table, key, hash_of(table, key)));
-    return place ? &place->timeline : NULL;
+    const Place *place = place_of(table, &table->slots[find_slot(table, key, hash_of(table, key))]);
+    return place ? timeline_of(place) : NULL;
 }
 
-static void grow_slots(PlaceTable *table)
+static void grow(PlaceTable *table)
 {
-    cache_memory_free(table->slots);
-    table->n_slots = MAX(table->n_slots * 2, SLOTS_MIN);
-    table->slots = cache_memory_new(table->n_slots * sizeof *table->slots);
-    memset(table->slots, 0xff, table->n_slots * sizeof *table->slots);
-    uint32_t mask = mask_of(table);
-    for (uint32_t i = 0; i < table->n_places; i++) {
-        uint32_t at = table->places[i].hash & mask;
-        while (table->slots[at] != SLOT_EMPTY)
+    PlaceSlot *old = table->slots;
+    size_t n_old = table->n_slots;
+    table->n_slots = MAX(n_old * 2, SLOTS_MIN);
+    table->slots = g_new0(PlaceSlot, table->n_slots);
+    size_t mask = table->n_slots - 1;
+    for (size_t i = 0; i < n_old; i++) {
+        if (!old[i].block)
+            continue;
+        size_t at = old[i].hash & mask;
+        while (table->slots[at].block)
             at = (at + 1) & mask;
-        table->slots[at] = (table->places[i].hash & ~mask) | i;
+        table->slots[at] = old[i];
     }
+    g_free(old);
 }
 
-static void grow_places(PlaceTable *table)
+static uint32_t new_block(PlaceTable *table, unsigned size)
 {
-    table->n_allocated = MAX(table->n_allocated * 2, PLACES_MIN);
-    Place *places = cache_memory_new(table->n_allocated * sizeof *places);
-    if (table->n_places)
-        memcpy(places, table->places, table->n_places * sizeof *places);
-    cache_memory_free(table->places);
-    table->places = places;
+    uint32_t number = block_array_new(&table->blocks, size);
+    Place *place = block_array_at(&table->blocks, number);
+    *timeline_of(place) = (Timeline){.n_allocated = room_in(size)};
+    return number;
+}
+
+static void free_block(PlaceTable *table, const PlaceSlot *slot)
+{
+    const Timeline *timeline = timeline_of(place_of(table, slot));
+    block_array_free(&table->blocks, slot->block - 1, size_for(timeline->n_allocated));
+}
+
+static void make_room(PlaceTable *table, PlaceSlot *slot)
+{
+    const Timeline *timeline = timeline_of(place_of(table, slot));
+    if (timeline->n_holders < timeline->n_allocated)
+        return;
+    uint32_t number = new_block(table, size_for(timeline->n_allocated + 1));
+    Place *place = block_array_at(&table->blocks, number);
+    const Place *old = place_of(table, slot); /* the array may have moved */
+    *place = *old;
+    timeline = timeline_of(old);
+    timeline_of(place)->n_holders = timeline->n_holders;
+    memcpy(timeline_of(place)->holders, timeline->holders, timeline->n_holders * sizeof(Holder));
+    free_block(table, slot);
+    slot->block = number + 1;
 }
 
 void place_table_insert(PlaceTable *table, const PlaceKey *key, const Entity *entity,
                         struct Name *name)
 {
     if (table->n_places >= table->n_slots / 4 * 3)
-        grow_slots(table);
-    uint32_t hash = hash_of(table, key), at = find_slot(table, key, hash);
-    Place *place = place_at(table, at);
-    if (!place) {
-        if (table->n_places == table->n_allocated)
-            grow_places(table);
-        table->slots[at] = (hash & ~mask_of(table)) | (uint32_t)table->n_places;
-        place = &table->places[table->n_places++];
-        *place = (Place){.key = *key, .hash = hash};
+        grow(table);
+    uint32_t hash = hash_of(table, key);
+    PlaceSlot *slot = &table->slots[find_slot(table, key, hash)];
+    if (!slot->block) {
+        *slot = (PlaceSlot){hash, new_block(table, 0) + 1};
+        *place_of(table, slot) = (Place){*key};
+        table->n_places++;
     }
-    timeline_insert(&place->timeline, &table->pool, entity, name);
-}
-
-/* Moves up what a probe would no longer reach across the hole (Knuth 6.4, algorithm R). */
-static void empty_slot(PlaceTable *table, uint32_t hole)
-{
-    uint32_t mask = mask_of(table);
-    for (uint32_t at = (hole + 1) & mask; table->slots[at] != SLOT_EMPTY; at = (at + 1) & mask) {
-        uint32_t home = place_at(table, at)->hash & mask;
-        if (((at - home) & mask) >= ((at - hole) & mask)) {
-            table->slots[hole] = table->slots[at];
-            hole = at;
-        }
-    }
-    table->slots[hole] = SLOT_EMPTY;
-}
-
-/* The last place takes the room of one whose slot is empty already. */
-static void fill_place(PlaceTable *table, uint32_t number)
-{
-    uint32_t last = (uint32_t)--table->n_places, mask = mask_of(table);
-    if (number == last)
-        return;
-    table->places[number] = table->places[last];
-    uint32_t hash = table->places[number].hash, at = hash & mask;
-    while (table->slots[at] != ((hash & ~mask) | last))
-        at = (at + 1) & mask;
-    table->slots[at] = (hash & ~mask) | number;
+    make_room(table, slot);
+    timeline_enter(timeline_of(place_of(table, slot)), entity, name);
 }
 
 void place_table_remove(PlaceTable *table, const PlaceKey *key, const Entity *entity)
 {
     if (table->n_slots == 0)
         return;
-    uint32_t at = find_slot(table, key, hash_of(table, key));
-    Place *place = place_at(table, at);
+    size_t mask = table->n_slots - 1, hole = find_slot(table, key, hash_of(table, key));
+    Place *place = place_of(table, &table->slots[hole]);
     if (!place)
         return;
-    timeline_remove(&place->timeline, entity);
-    if (!timeline_is_empty(&place->timeline))
+    timeline_leave(timeline_of(place), entity);
+    if (timeline_of(place)->n_holders > 0)
         return;
-    uint32_t number = (uint32_t)(place - table->places);
-    empty_slot(table, at);
-    fill_place(table, number);
+    free_block(table, &table->slots[hole]);
+    table->n_places--;
+    /* Moves up what a probe would no longer reach across the hole (Knuth 6.4, algorithm R). */
+    for (size_t at = (hole + 1) & mask; table->slots[at].block; at = (at + 1) & mask) {
+        size_t home = table->slots[at].hash & mask;
+        if (((at - home) & mask) >= ((at - hole) & mask)) {
+            table->slots[hole] = table->slots[at];
+            hole = at;
+        }
+    }
+    table->slots[hole].block = 0;
 }
 
 void place_table_clear(PlaceTable *table)
 {
-    for (size_t i = 0; i < table->n_places; i++)
-        timeline_clear(&table->places[i].timeline);
-    cache_memory_free(table->places);
-    cache_memory_free(table->slots);
-    block_pool_clear(&table->pool);
+    g_free(table->slots);
+    block_array_clear(&table->blocks);
     *table = (PlaceTable){.seed = table->seed};
 }

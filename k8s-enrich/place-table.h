@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "k8s-enrich/block-array.h"
 #include "k8s-enrich/timeline.h"
 
 typedef enum PlaceRole {
@@ -23,16 +24,14 @@ typedef struct PlaceKey {
     uint8_t role; /* PlaceRole */
 } PlaceKey;
 
-/* The places stand close together in one array, each a cache line with its latest holder in it; the
- * slots say where: open addressing with linear probing, four bytes each, so that they stay in the
- * processor's caches. All zero but for the seed is an empty table. */
+/* A hash table of small slots, which stay in the processor's caches, and the places themselves in
+ * blocks: whoever holds an address now is found in the one cache line that has the address too.
+ * Open addressing with linear probing; all zero but for the seed is an empty table. */
 typedef struct PlaceTable {
-    struct Place *places;
-    uint32_t *slots;
-    size_t n_places, n_allocated; /* of places */
-    size_t n_slots;               /* 0 or a power of two */
-    uint64_t seed;                /* so that nobody can choose addresses that collide */
-    BlockPool pool;               /* of earlier holders */
+    struct PlaceSlot *slots;
+    size_t n_slots, n_places; /* n_slots is 0 or a power of two */
+    uint64_t seed;            /* so that nobody can choose addresses that collide */
+    BlockArray blocks;
 } PlaceTable;
 
 /* NULL: nobody ever. Valid until the table changes. */

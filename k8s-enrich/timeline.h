@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Who held one thing (an address, a name, a uid) and when: holders sorted by the start of their
- * interval. All zero is an empty timeline, which owns nothing. */
+ * interval, the latest first, as most questions are about now. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "k8s-enrich/cache-memory.h"
 #include "k8s-enrich/inventory.h"
 
 #define TIME_OPEN UINT64_MAX /* end of an interval that is still open */
@@ -22,30 +21,31 @@ typedef struct Holder {
     struct Name *name; /* borrowed: of a pod the node, of an endpoint slice the service; or NULL */
 } Holder;
 
-/* The latest holder stands where the timeline stands: a question about now, which nearly all are,
- * needs no other memory. */
+/* Holders stand beside their number: a look-up in memory that is cold waits only once. */
 typedef struct Timeline {
-    Holder latest;           /* entity NULL: there is none */
-    struct Earlier *earlier; /* all before it; NULL: none */
+    uint32_t n_holders, n_allocated;
+    Holder holders[];
 } Timeline;
 
-/* `pool` is where the timeline's memory is from, and stays so until it is empty. */
-void timeline_insert(Timeline *timeline, BlockPool *pool, const Entity *entity, struct Name *name);
+/* Of a timeline with room for one more, wherever its memory is from. */
+void timeline_enter(Timeline *timeline, const Entity *entity, struct Name *name);
 /* Nothing happens if `entity` is no holder. */
-void timeline_remove(Timeline *timeline, const Entity *entity);
-void timeline_clear(Timeline *timeline);
+void timeline_leave(Timeline *timeline, const Entity *entity);
 
-static inline bool timeline_is_empty(const Timeline *timeline)
-{
-    return !timeline->latest.entity;
-}
+/* The same for one that is NULL while it is empty: allocated by what is put in first, freed with
+ * what is taken out last. */
+void timeline_insert(Timeline **timeline, const Entity *entity, struct Name *name);
+void timeline_remove(Timeline **timeline, const Entity *entity);
+void timeline_free(Timeline *timeline); /* NULL is fine */
 
 /* For both NULL is an empty timeline. */
-size_t timeline_count(const Timeline *timeline);
-/* How many holders began at `time_ns` or before. */
-size_t timeline_begun(const Timeline *timeline, uint64_t time_ns);
-/* index < timeline_count() */
-const Holder *timeline_holder(const Timeline *timeline, size_t index);
+static inline size_t timeline_count(const Timeline *timeline)
+{
+    return timeline ? timeline->n_holders : 0;
+}
+/* The first of the holders, so the latest, that began at `time_ns` or before; timeline_count() if
+ * there is none. */
+size_t timeline_first_begun(const Timeline *timeline, uint64_t time_ns);
 /* The holder that began latest of those valid at `time_ns`, or NULL. Narrows `interval` to where
- * this answer holds. The timeline may be NULL. */
+ * this answer holds. */
 const Holder *timeline_at(const Timeline *timeline, uint64_t time_ns, Interval *interval);
