@@ -11,6 +11,7 @@ sys.path[:0] = [os.path.join(SOURCE, "bench/engines"), os.path.join(SOURCE, "tes
 import chain  # noqa: E402
 import identity  # noqa: E402
 import live  # noqa: E402
+import rest  # noqa: E402
 import run as engines  # noqa: E402
 import singles  # noqa: E402
 from measure import Report  # noqa: E402
@@ -21,6 +22,7 @@ BENCHES = {
     "rate": (chain.rate, "the same, highest rate without loss"),
     "merge": (singles.merge, "merge and names, 100 streams, ns per packet"),
     "identity": (identity.run, "memory, look-ups, changes; 50,000 pods from an API server against curl"),
+    "rest": (rest.run, "remora-node with 250 pods: memory, CPU; how soon a new pod is captured"),
     "live": (live.run, "live through dumpcap against dumpcap alone"),
     "plugin": (singles.plugin, "tshark -r of a million packets with and without the plugin"),
 }

@@ -9,15 +9,17 @@
 #define UNITS_MIN 64u
 #define HUGE_PAGE (2u * 1024u * 1024u)
 
-static char *memory_new(size_t bytes)
+void *block_memory_new(size_t bytes, void **ret_memory)
 {
-    char *memory = g_aligned_alloc(1, bytes, bytes < HUGE_PAGE ? BLOCK_UNIT : HUGE_PAGE);
+    size_t alignment = bytes < HUGE_PAGE ? BLOCK_UNIT : HUGE_PAGE;
+    *ret_memory = g_malloc(bytes + alignment - 1);
+    char *begin = (char *)(((uintptr_t)*ret_memory + alignment - 1) / alignment * alignment);
 #ifdef MADV_HUGEPAGE
     /* A refusal costs time, no more. What is never touched takes no memory either way. */
     if (bytes >= HUGE_PAGE)
-        (void)madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+        (void)madvise(begin, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
 #endif
-    return memory;
+    return begin;
 }
 
 /* Twice as large, or as large as it must be. */
@@ -27,10 +29,12 @@ static void grow(BlockArray *array, uint32_t n_units)
     wanted = MAX(wanted, (uint64_t)array->n_units + n_units);
     if (wanted > UINT32_MAX) /* 256 GiB */
         g_error("too many addresses");
-    char *memory = memory_new((size_t)wanted * BLOCK_UNIT);
+    void *memory;
+    char *blocks = block_memory_new((size_t)wanted * BLOCK_UNIT, &memory);
     if (array->n_units)
-        memcpy(memory, array->memory, (size_t)array->n_units * BLOCK_UNIT);
-    g_aligned_free(array->memory);
+        memcpy(blocks, array->blocks, (size_t)array->n_units * BLOCK_UNIT);
+    g_free(array->memory);
+    array->blocks = blocks;
     array->memory = memory;
     array->n_allocated = (uint32_t)wanted;
 }
@@ -57,6 +61,6 @@ void block_array_free(BlockArray *array, uint32_t number, unsigned size)
 
 void block_array_clear(BlockArray *array)
 {
-    g_aligned_free(array->memory);
+    g_free(array->memory);
     *array = (BlockArray){0};
 }

@@ -11,9 +11,13 @@
 
 #define BLOCK_UNIT 64u /* a cache line */
 
+/* Memory for such things: not cleared, and to be freed by *ret_memory (g_free). */
+void *block_memory_new(size_t bytes, void **ret_memory);
+
 /* All zero is an empty array. */
 typedef struct BlockArray {
-    char *memory;
+    char *blocks;
+    void *memory;
     uint32_t n_units, n_allocated;
     uint32_t free[32]; /* by size: a block that is free, plus 1; it holds the next such number */
 } BlockArray;
@@ -25,5 +29,5 @@ void block_array_clear(BlockArray *array);
 
 static inline void *block_array_at(const BlockArray *array, uint32_t number)
 {
-    return array->memory + (size_t)number * BLOCK_UNIT;
+    return array->blocks + (size_t)number * BLOCK_UNIT;
 }

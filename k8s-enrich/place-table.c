@@ -98,9 +98,11 @@ const Timeline *place_table_find(const PlaceTable *table, const PlaceKey *key)
 static void grow(PlaceTable *table)
 {
     PlaceSlot *old = table->slots;
+    void *old_memory = table->slot_memory;
     size_t n_old = table->n_slots;
     table->n_slots = MAX(n_old * 2, SLOTS_MIN);
-    table->slots = g_new0(PlaceSlot, table->n_slots);
+    table->slots = block_memory_new(table->n_slots * sizeof *table->slots, &table->slot_memory);
+    memset(table->slots, 0, table->n_slots * sizeof *table->slots);
     size_t mask = table->n_slots - 1;
     for (size_t i = 0; i < n_old; i++) {
         if (!old[i].block)
@@ -110,7 +112,7 @@ static void grow(PlaceTable *table)
             at = (at + 1) & mask;
         table->slots[at] = old[i];
     }
-    g_free(old);
+    g_free(old_memory);
 }
 
 static uint32_t new_block(PlaceTable *table, unsigned size)
@@ -185,7 +187,7 @@ void place_table_remove(PlaceTable *table, const PlaceKey *key, const Entity *en
 
 void place_table_clear(PlaceTable *table)
 {
-    g_free(table->slots);
+    g_free(table->slot_memory);
     block_array_clear(&table->blocks);
     *table = (PlaceTable){.seed = table->seed};
 }

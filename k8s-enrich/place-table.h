@@ -29,6 +29,7 @@ typedef struct PlaceKey {
  * Open addressing with linear probing; all zero but for the seed is an empty table. */
 typedef struct PlaceTable {
     struct PlaceSlot *slots;
+    void *slot_memory;
     size_t n_slots, n_places; /* n_slots is 0 or a power of two */
     uint64_t seed;            /* so that nobody can choose addresses that collide */
     BlockArray blocks;
