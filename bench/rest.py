@@ -147,19 +147,26 @@ def used(pid):
     return nanoseconds, wakes
 
 
+def started():
+    """Processes that this machine has started: the node is told of each program, whoever runs it."""
+    with open("/proc/stat", encoding="ascii") as file:
+        return int(re.search(r"^processes (\d+)", file.read(), re.M).group(1))
+
+
 def add(report, what, value, target, unit):
     ratio = value / target
     report.add(what, value, target, (ratio, ratio, ratio), 1, f"{unit}; theirs: the target")
 
 
 def at_rest(report, pid, how):
-    before, start = used(pid), time.monotonic()
+    before, processes, start = used(pid), started(), time.monotonic()
     time.sleep(SECONDS)  # what is measured is that nothing happens
-    seconds, after = time.monotonic() - start, used(pid)
+    seconds, after, processes = time.monotonic() - start, used(pid), started() - processes
     memory, rings = resident_bytes(pid)
     add(report, f"remora-node, {PODS} pods, {how}: resident besides {rings / 1e6:.0f} MB of rings", memory / 1e6,
         RESIDENT_MB, "MB")
-    add(report, f"the same: CPU over {SECONDS} s, {(after[1] - before[1]) / seconds:.1f} wake-ups/s",
+    add(report, f"the same: CPU over {SECONDS} s, {(after[1] - before[1]) / seconds:.1f} wake-ups/s while the machine "
+        f"started {processes / seconds:.1f} processes/s",
         (after[0] - before[0]) / seconds / 1e7, CPU_PERCENT, "% of a core")
 
 

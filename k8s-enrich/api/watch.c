@@ -43,6 +43,7 @@ struct ApiWatch {
     Store *store;
     Reflector *reflectors[API_RESOURCE_WATCHED];
     unsigned unsettled;
+    bool is_pushed; /* something that was not announced yet */
     /* of the caller's thread: what it took out of `news` */
     GArray *telling;
     guint told;
@@ -68,11 +69,18 @@ static GArray *news_array_new(void)
 static void push(ApiWatch *watch, News news)
 {
     g_mutex_lock(&watch->mutex);
-    bool was_empty = watch->news->len == 0;
     g_array_append_val(watch->news, news);
     g_mutex_unlock(&watch->mutex);
-    if (was_empty)
-        eventfd_write(watch->event_fd, 1);
+    watch->is_pushed = true;
+}
+
+/* Wakes the caller once for all that came in one turn: a list has a hundred objects in each. */
+static void announce(ApiWatch *watch)
+{
+    if (!watch->is_pushed)
+        return;
+    watch->is_pushed = false;
+    eventfd_write(watch->event_fd, 1);
 }
 
 void watch_tell_entity(ApiWatch *watch, const Entity *entity, uint64_t deleted_ns)
@@ -125,8 +133,10 @@ static void *run(void *data)
             uint64_t tick_ns = reflector_tick(watch->reflectors[i], clock_monotonic_ns());
             next_ns = MIN(next_ns, tick_ns);
         }
+        announce(watch);
         if (!g_atomic_int_get(&watch->stop))
             api_transport_run(watch->transport, milliseconds_until(next_ns, clock_monotonic_ns()));
+        announce(watch);
     }
     return NULL;
 }
