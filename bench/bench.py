@@ -3,6 +3,7 @@
 """Benchmarks. Each prints rows of docs/performance.md; the method is in measure.py and in that page."""
 import argparse
 import os
+import signal
 import sys
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -45,6 +46,7 @@ def main():
         parser.error(f"no such benchmark: {', '.join(unknown)} (there are: {', '.join(benches)})")
     if os.geteuid() != 0:
         sys.exit("bench: must be root, to make network namespaces")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left behind
     report = Report()
     print("| what | ours | theirs | unit | ratio (range) | target | met |\n|---|---|---|---|---|---|---|")
     for name in options.name or BENCHES:
