@@ -3,6 +3,7 @@
 """Benchmarks. Each prints rows of docs/performance.md; the method is in measure.py and in that page."""
 import argparse
 import os
+import signal
 import sys
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -11,6 +12,7 @@ sys.path[:0] = [os.path.join(SOURCE, "bench/engines"), os.path.join(SOURCE, "tes
 import chain  # noqa: E402
 import identity  # noqa: E402
 import live  # noqa: E402
+import rest  # noqa: E402
 import run as engines  # noqa: E402
 import singles  # noqa: E402
 from measure import Report  # noqa: E402
@@ -21,6 +23,7 @@ BENCHES = {
     "rate": (chain.rate, "the same, highest rate without loss"),
     "merge": (singles.merge, "merge and names, 100 streams, ns per packet"),
     "identity": (identity.run, "memory, look-ups, changes; 50,000 pods from an API server against curl"),
+    "rest": (rest.run, "remora-node with 250 pods: memory, CPU; how soon a new pod is captured"),
     "live": (live.run, "live through dumpcap against dumpcap alone"),
     "plugin": (singles.plugin, "tshark -r of a million packets with and without the plugin"),
 }
@@ -43,6 +46,7 @@ def main():
         parser.error(f"no such benchmark: {', '.join(unknown)} (there are: {', '.join(benches)})")
     if os.geteuid() != 0:
         sys.exit("bench: must be root, to make network namespaces")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left behind
     report = Report()
     print("| what | ours | theirs | unit | ratio (range) | target | met |\n|---|---|---|---|---|---|---|")
     for name in options.name or BENCHES:

@@ -84,7 +84,7 @@ static uint64_t only_start(const Owners *owners)
     const Entity *only = NULL;
     uint64_t start_ns = TIME_OPEN;
     for (size_t i = 0; i < G_N_ELEMENTS(timelines); i++) {
-        for (size_t j = 0; timelines[i] && j < timelines[i]->n_holders; j++) {
+        for (size_t j = 0; j < timeline_count(timelines[i]); j++) {
             const Entity *entity = timelines[i]->holders[j].entity;
             if (only && only->key != entity->key)
                 return TIME_OPEN;
@@ -176,7 +176,7 @@ const Entity *inventory_service_of_endpoint(const Inventory *inventory, const Ip
 {
     const Timeline *slices = slices_of(inventory, address);
     const Name *only = NULL;
-    for (size_t i = timeline_begun(slices, time_ns); i-- > 0;) {
+    for (size_t i = timeline_first_begun(slices, time_ns); i < timeline_count(slices); i++) {
         const Holder *slice = &slices->holders[i];
         if (!lists_port(slice, protocol, port, time_ns))
             continue;
@@ -194,7 +194,7 @@ bool inventory_is_endpoint(const Inventory *inventory, const Entity *service,
                            uint64_t time_ns)
 {
     const Timeline *slices = slices_of(inventory, address);
-    for (size_t i = timeline_begun(slices, time_ns); i-- > 0;) {
+    for (size_t i = timeline_first_begun(slices, time_ns); i < timeline_count(slices); i++) {
         const Holder *slice = &slices->holders[i];
         if (lists_port(slice, protocol, port, time_ns) &&
             g_str_equal(slice->name->name, service->name) &&

@@ -14,20 +14,27 @@ static guint record_hash(gconstpointer data)
     return seeded_hash(&record->key, sizeof record->key);
 }
 
+static const Entity *newest_version(const Record *record)
+{
+    return record->versions ? record->versions->holders[0].entity : NULL;
+}
+
 static gboolean record_equal(gconstpointer data_a, gconstpointer data_b)
 {
     const Record *a = data_a, *b = data_b;
-    return a->key == b->key && a->kind == b->kind && g_str_equal(a->uid, b->uid);
+    const Entity *of_a = newest_version(a), *of_b = newest_version(b);
+    if (a == b || a->key != b->key || !of_a || !of_b)
+        return a == b;
+    return of_a->kind == of_b->kind && g_str_equal(of_a->uid, of_b->uid);
 }
 
 static void record_free(gpointer data)
 {
     Record *record = data;
-    for (size_t i = 0; record->versions && i < record->versions->n_holders; i++)
+    for (size_t i = 0; i < timeline_count(record->versions); i++)
         entity_unref(record->versions->holders[i].entity);
     timeline_free(record->versions);
-    g_free(record->uid);
-    g_free(record);
+    g_slice_free(Record, record);
 }
 
 static guint name_hash(gconstpointer data)
@@ -245,15 +252,15 @@ static void change_interval(Inventory *inventory, Record *record, const Entity *
     drop_version(inventory, record, entity);
 }
 
-static const Entity *newest_version(const Record *record)
-{
-    const Timeline *versions = record->versions;
-    return versions ? versions->holders[versions->n_holders - 1].entity : NULL;
-}
-
 static Record *find_record(const Inventory *inventory, EntityKind kind, const char *uid)
 {
-    Record probe = {.kind = kind, .key = entity_key(kind, uid), .uid = (char *)uid};
+    const Entity entity = {.kind = kind, .uid = uid};
+    union {
+        Timeline timeline;
+        char bytes[sizeof(Timeline) + sizeof(Holder)];
+    } one = {.timeline = {.n_holders = 1}};
+    one.timeline.holders[0].entity = &entity;
+    const Record probe = {&one.timeline, entity_key(kind, uid)};
     return g_hash_table_lookup(inventory->records, &probe);
 }
 
@@ -279,9 +286,9 @@ static bool is_repetition(Inventory *inventory, Record *record, const Entity *en
 {
     const Timeline *versions = record->versions;
     uint64_t to_ns = entity->to_ns ? entity->to_ns : TIME_OPEN;
-    for (size_t i = versions->n_holders; i-- > 0;) {
+    for (size_t i = 0; i < versions->n_holders; i++) {
         const Holder *known = &versions->holders[i];
-        bool is_newest = i + 1 == versions->n_holders;
+        bool is_newest = i == 0;
         bool overlap = entity->from_ns < known->to_ns && known->from_ns < to_ns;
         bool near_start =
             known->from_ns <= entity->from_ns || known->from_ns - entity->from_ns <= CLOCK_SLACK_NS;
@@ -306,19 +313,18 @@ void inventory_add(Inventory *inventory, const Entity *entity)
         inventory_remove(inventory, entity->kind, entity->uid, entity->from_ns);
         return;
     }
-    Record *record = find_record(inventory, entity->kind, entity->uid);
+    Record *record = find_record(inventory, entity->kind, entity->uid), *fresh = NULL;
     if (!record) {
-        record = g_new0(Record, 1);
-        record->kind = entity->kind;
+        record = fresh = g_slice_new0(Record);
         record->key = entity->key;
-        record->uid = g_strdup(entity->uid);
-        g_hash_table_add(inventory->records, record);
     } else if (is_repetition(inventory, record, entity)) {
         return;
     }
     entity_ref(entity); /* first: it may be one of the versions that end here */
     end_versions(inventory, record, entity->from_ns);
     put_version(inventory, record, entity);
+    if (fresh)
+        g_hash_table_add(inventory->records, fresh);
     inventory->generation++;
 }
 
@@ -364,8 +370,10 @@ void inventory_forget(Inventory *inventory, uint64_t before_ns)
     g_hash_table_iter_init(&iter, inventory->records);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         Record *record = key;
-        while (record->versions && record->versions->holders[0].to_ns <= before_ns) {
-            drop_version(inventory, record, record->versions->holders[0].entity);
+        size_t n;
+        while ((n = timeline_count(record->versions)) > 0 &&
+               record->versions->holders[n - 1].to_ns <= before_ns) {
+            drop_version(inventory, record, record->versions->holders[n - 1].entity);
             inventory->generation++;
         }
         if (!record->versions)
@@ -385,7 +393,7 @@ const Entity *inventory_get(const Inventory *inventory, EntityKind kind, const c
 size_t inventory_versions(const Inventory *inventory, EntityKind kind, const char *uid)
 {
     const Record *record = find_record(inventory, kind, uid);
-    return record && record->versions ? record->versions->n_holders : 0;
+    return record ? timeline_count(record->versions) : 0;
 }
 
 void inventory_foreach(const Inventory *inventory, uint64_t time_ns,
@@ -424,7 +432,7 @@ void inventory_foreach_slice(const Inventory *inventory, const Entity *service,
 {
     const Name *name = service_name(inventory, service);
     const Timeline *slices = name ? name->slices : NULL;
-    for (size_t i = 0; slices && i < slices->n_holders; i++) {
+    for (size_t i = 0; i < timeline_count(slices); i++) {
         const Entity *slice = slices->holders[i].entity;
         if (newest_version(find_record(inventory, slice->kind, slice->uid)) == slice)
             callback(slice, userdata);

@@ -56,21 +56,17 @@ typedef struct EntityEndpoint {
 /* Strings are never NULL; absent is "". */
 typedef struct Entity {
     EntityKind kind;
+    bool host_network;
     uint64_t key; /* 64-bit hash of kind and uid: entity_key(); 0 never occurs */
     const char *uid, *namespace_name, *name, *node;
     const char *owner_kind, *owner_name;
     const char *service_name; /* endpoint slices */
     const EntityLabel *labels;
-    size_t n_labels;
     const EntityContainer *containers;
-    size_t n_containers;
     const IpAddress *addresses;
-    size_t n_addresses;
     const EntityPort *ports;
-    size_t n_ports;
     const EntityEndpoint *endpoints;
-    size_t n_endpoints;
-    bool host_network;
+    uint32_t n_labels, n_containers, n_addresses, n_ports, n_endpoints;
     uint64_t from_ns, to_ns;
 } Entity;
 

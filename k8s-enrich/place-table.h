@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "k8s-enrich/block-array.h"
 #include "k8s-enrich/timeline.h"
 
 typedef enum PlaceRole {
@@ -23,14 +24,18 @@ typedef struct PlaceKey {
     uint8_t role; /* PlaceRole */
 } PlaceKey;
 
-/* Open addressing with linear probing; all zero but for the seed is an empty table. */
+/* A hash table of small slots, which stay in the processor's caches, and the places themselves in
+ * blocks: whoever holds an address now is found in the one cache line that has the address too.
+ * Open addressing with linear probing; all zero but for the seed is an empty table. */
 typedef struct PlaceTable {
     struct PlaceSlot *slots;
+    void *slot_memory;
     size_t n_slots, n_places; /* n_slots is 0 or a power of two */
     uint64_t seed;            /* so that nobody can choose addresses that collide */
+    BlockArray blocks;
 } PlaceTable;
 
-/* NULL: nobody ever. */
+/* NULL: nobody ever. Valid until the table changes. */
 const Timeline *place_table_find(const PlaceTable *table, const PlaceKey *key);
 void place_table_insert(PlaceTable *table, const PlaceKey *key, const Entity *entity,
                         struct Name *name);

@@ -4,16 +4,21 @@
 #include <glib.h>
 #include <string.h>
 
-size_t timeline_begun(const Timeline *timeline, uint64_t time_ns)
+#define WALKED 8u /* so many are walked through; among more the place is searched by halves */
+
+size_t timeline_first_begun(const Timeline *timeline, uint64_t time_ns)
 {
-    size_t low = 0, high = timeline ? timeline->n_holders : 0;
-    while (low < high) {
+    size_t low = 0, high = timeline_count(timeline);
+    while (high - low > WALKED) {
         size_t middle = (low + high) / 2;
-        if (timeline->holders[middle].from_ns <= time_ns)
+        if (timeline->holders[middle].from_ns > time_ns)
             low = middle + 1;
         else
             high = middle;
     }
+    /* The processor reads ahead of a walk, but not of a search. */
+    while (low < high && timeline->holders[low].from_ns > time_ns)
+        low++;
     return low;
 }
 
@@ -22,8 +27,7 @@ static size_t size_of(uint32_t n_allocated)
     return sizeof(Timeline) + n_allocated * sizeof(Holder);
 }
 
-/* Slices, as they keep timelines together in few pages of memory, away from the entities: half the
- * cost of a look-up. */
+/* Slices, as they have no overhead. */
 static Timeline *timeline_new(uint32_t n_allocated)
 {
     Timeline *timeline = g_slice_alloc(size_of(n_allocated));
@@ -51,15 +55,19 @@ static Timeline *make_room(Timeline *timeline)
     return larger;
 }
 
-void timeline_insert(Timeline **timeline, const Entity *entity, struct Name *name)
+static void move_from(Timeline *line, size_t from, size_t to)
 {
-    Timeline *line = *timeline = make_room(*timeline);
-    size_t at = timeline_begun(line, entity->from_ns);
+    memmove(&line->holders[to], &line->holders[from], (line->n_holders - from) * sizeof(Holder));
+}
+
+void timeline_enter(Timeline *line, const Entity *entity, struct Name *name)
+{
+    size_t at = timeline_first_begun(line, entity->from_ns);
     /* Of those that began together the key decides, not the order in which they became known. */
-    while (at > 0 && line->holders[at - 1].from_ns == entity->from_ns &&
-           line->holders[at - 1].entity->key > entity->key)
-        at--;
-    memmove(&line->holders[at + 1], &line->holders[at], (line->n_holders - at) * sizeof(Holder));
+    while (at < line->n_holders && line->holders[at].from_ns == entity->from_ns &&
+           line->holders[at].entity->key > entity->key)
+        at++;
+    move_from(line, at, at + 1);
     line->n_holders++;
     line->holders[at] = (Holder){.from_ns = entity->from_ns,
                                  .to_ns = entity->to_ns ? entity->to_ns : TIME_OPEN,
@@ -67,20 +75,28 @@ void timeline_insert(Timeline **timeline, const Entity *entity, struct Name *nam
                                  .name = name};
 }
 
+void timeline_leave(Timeline *line, const Entity *entity)
+{
+    size_t at = timeline_first_begun(line, entity->from_ns);
+    while (at < line->n_holders && line->holders[at].entity != entity)
+        at++;
+    if (at == line->n_holders)
+        return;
+    move_from(line, at + 1, at);
+    line->n_holders--;
+}
+
+void timeline_insert(Timeline **timeline, const Entity *entity, struct Name *name)
+{
+    *timeline = make_room(*timeline);
+    timeline_enter(*timeline, entity, name);
+}
+
 void timeline_remove(Timeline **timeline, const Entity *entity)
 {
-    Timeline *line = *timeline;
-    size_t at = timeline_begun(line, entity->from_ns);
-    do {
-        if (at == 0 || line->holders[at - 1].from_ns != entity->from_ns)
-            return;
-        at--;
-    } while (line->holders[at].entity != entity);
-
-    line->n_holders--;
-    memmove(&line->holders[at], &line->holders[at + 1], (line->n_holders - at) * sizeof(Holder));
-    if (line->n_holders == 0) {
-        timeline_free(line);
+    timeline_leave(*timeline, entity);
+    if ((*timeline)->n_holders == 0) {
+        timeline_free(*timeline);
         *timeline = NULL;
     }
 }
@@ -88,10 +104,10 @@ void timeline_remove(Timeline **timeline, const Entity *entity)
 const Holder *timeline_at(const Timeline *timeline, uint64_t time_ns, Interval *interval)
 {
     time_ns = MIN(time_ns, TIME_OPEN - 1);
-    size_t begun = timeline_begun(timeline, time_ns);
-    if (timeline && begun < timeline->n_holders)
-        interval->to_ns = MIN(interval->to_ns, timeline->holders[begun].from_ns);
-    for (size_t i = begun; i-- > 0;) {
+    size_t begun = timeline_first_begun(timeline, time_ns);
+    if (begun > 0)
+        interval->to_ns = MIN(interval->to_ns, timeline->holders[begun - 1].from_ns);
+    for (size_t i = begun; i < timeline_count(timeline); i++) {
         const Holder *holder = &timeline->holders[i];
         if (holder->to_ns > time_ns) {
             interval->from_ns = MAX(interval->from_ns, holder->from_ns);

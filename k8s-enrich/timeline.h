@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Who held one thing (an address, a name, a uid) and when: holders sorted by the start of their
- * interval. NULL is an empty timeline; one is allocated by what is put in first and freed with what
- * is taken out last. */
+ * interval, the latest first, as most questions are about now. */
 #pragma once
 
 #include <stdbool.h>
@@ -28,14 +27,25 @@ typedef struct Timeline {
     Holder holders[];
 } Timeline;
 
-void timeline_insert(Timeline **timeline, const Entity *entity, struct Name *name);
+/* Of a timeline with room for one more, wherever its memory is from. */
+void timeline_enter(Timeline *timeline, const Entity *entity, struct Name *name);
 /* Nothing happens if `entity` is no holder. */
-void timeline_remove(Timeline **timeline, const Entity *entity);
+void timeline_leave(Timeline *timeline, const Entity *entity);
 
+/* The same for one that is NULL while it is empty: allocated by what is put in first, freed with
+ * what is taken out last. */
+void timeline_insert(Timeline **timeline, const Entity *entity, struct Name *name);
+void timeline_remove(Timeline **timeline, const Entity *entity);
 void timeline_free(Timeline *timeline); /* NULL is fine */
 
-/* How many holders began at `time_ns` or before. */
-size_t timeline_begun(const Timeline *timeline, uint64_t time_ns);
+/* For both NULL is an empty timeline. */
+static inline size_t timeline_count(const Timeline *timeline)
+{
+    return timeline ? timeline->n_holders : 0;
+}
+/* The first of the holders, so the latest, that began at `time_ns` or before; timeline_count() if
+ * there is none. */
+size_t timeline_first_begun(const Timeline *timeline, uint64_t time_ns);
 /* The holder that began latest of those valid at `time_ns`, or NULL. Narrows `interval` to where
  * this answer holds. */
 const Holder *timeline_at(const Timeline *timeline, uint64_t time_ns, Interval *interval);

@@ -240,13 +240,10 @@ static int run_sync(const char *kubeconfig)
     double seconds = (double)(bench_clock_ns(CLOCK_MONOTONIC) - start_ns) / 1e9;
     ApiWatchStats stats;
     api_watch_stats(watch, &stats);
-    size_t peak = bench_resident_bytes();
-    malloc_trim(0);
     printf("seconds: %.3f\ncpu: %.3f\nbytes: %" PRIu64 "\nentities: %" PRIu64 "\npods: %" PRIu64
            "\n",
            seconds, (double)bench_clock_ns(CLOCK_PROCESS_CPUTIME_ID) / 1e9, stats.bytes,
            sync.entities, sync.pods);
-    printf("resident before trim: %.1f MB\n", (double)(peak - resident) / 1e6);
     printf("resident a pod: %.0f bytes\nallocated a pod: %.0f bytes\n",
            (double)(bench_resident_bytes() - resident) / (double)MAX(sync.pods, 1),
            (double)(mallinfo2().uordblks - allocated) / (double)MAX(sync.pods, 1));

@@ -15,10 +15,27 @@ typedef struct Known {
 struct Store {
     ApiWatch *watch;
     JobOwners *jobs;
-    GHashTable *known; /* &entity->key -> Known */
+    GHashTable *known; /* set of Known, by its entity's key */
     uint32_t generations[API_RESOURCE_WATCHED];
     uint64_t counts[API_RESOURCE_WATCHED];
 };
+
+static guint known_hash(gconstpointer data)
+{
+    return g_int64_hash(&((const Known *)data)->entity->key);
+}
+
+static gboolean known_equal(gconstpointer a, gconstpointer b)
+{
+    return ((const Known *)a)->entity->key == ((const Known *)b)->entity->key;
+}
+
+static Known *find(const Store *store, uint64_t key)
+{
+    Entity entity = {.key = key};
+    const Known probe = {.entity = &entity};
+    return g_hash_table_lookup(store->known, &probe);
+}
 
 static void known_free(void *data)
 {
@@ -33,7 +50,7 @@ Store *store_new(ApiWatch *watch, JobOwners *jobs)
     Store *store = g_new0(Store, 1);
     store->watch = watch;
     store->jobs = jobs;
-    store->known = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, known_free);
+    store->known = g_hash_table_new_full(known_hash, known_equal, known_free, NULL);
     return store;
 }
 
@@ -96,7 +113,7 @@ static Entity *changed_at(const Entity *before, const Entity *now, uint64_t now_
 void store_put(Store *store, unsigned resource, const ApiObject *object, uint64_t now_ns)
 {
     Entity *entity = entity_of(store, object);
-    Known *known = g_hash_table_lookup(store->known, &entity->key);
+    Known *known = find(store, entity->key);
     if (known && entity_same(known->entity, entity) && known->entity->to_ns == entity->to_ns) {
         known->generation = store->generations[resource];
         entity_unref(entity);
@@ -112,17 +129,17 @@ void store_put(Store *store, unsigned resource, const ApiObject *object, uint64_
     if (!known)
         count(store, resource, 1);
     watch_tell_entity(store->watch, next->entity, 0);
-    g_hash_table_replace(store->known, &next->entity->key, next);
+    g_hash_table_add(store->known, next);
 }
 
 void store_delete(Store *store, unsigned resource, const ApiObject *object, uint64_t now_ns)
 {
-    Known *known = g_hash_table_lookup(store->known, &object->entity->key);
+    Known *known = find(store, object->entity->key);
     if (!known)
         return;
     tell_gone(store, known, now_ns);
     count(store, resource, -1);
-    g_hash_table_remove(store->known, &object->entity->key);
+    g_hash_table_remove(store->known, known);
 }
 
 void store_list_begin(Store *store, unsigned resource)
@@ -133,10 +150,10 @@ void store_list_begin(Store *store, unsigned resource)
 void store_list_end(Store *store, unsigned resource, uint64_t now_ns)
 {
     GHashTableIter iter;
-    void *value;
+    void *key;
     g_hash_table_iter_init(&iter, store->known);
-    while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        Known *known = value;
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        Known *known = key;
         if (known->resource != resource || known->generation == store->generations[resource])
             continue;
         tell_gone(store, known, now_ns);
@@ -147,7 +164,7 @@ void store_list_end(Store *store, unsigned resource, uint64_t now_ns)
 
 void store_correct_owner(Store *store, uint64_t pod_key, const char *kind, const char *name)
 {
-    Known *known = g_hash_table_lookup(store->known, &pod_key);
+    Known *known = find(store, pod_key);
     if (!known || (g_str_equal(known->entity->owner_kind, kind) &&
                    g_str_equal(known->entity->owner_name, name)))
         return;
@@ -156,5 +173,5 @@ void store_correct_owner(Store *store, uint64_t pod_key, const char *kind, const
     next->entity = with_owner(known->entity, kind, name);
     next->job = g_strdup(known->job);
     watch_tell_entity(store->watch, next->entity, 0);
-    g_hash_table_replace(store->known, &next->entity->key, next);
+    g_hash_table_add(store->known, next);
 }

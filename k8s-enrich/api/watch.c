@@ -5,6 +5,9 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "common/clock.h"
 #include "k8s-enrich/api/watch-private.h"
@@ -40,31 +43,44 @@ struct ApiWatch {
     Store *store;
     Reflector *reflectors[API_RESOURCE_WATCHED];
     unsigned unsettled;
+    bool is_pushed; /* something that was not announced yet */
+    /* of the caller's thread: what it took out of `news` */
+    GArray *telling;
+    guint told;
     /* of both */
     GMutex mutex;
-    GQueue news;
+    GArray *news; /* by value: single ones would leave holes between the entities */
     ApiWatchStats stats;
 };
 
-static void news_free(void *data)
+static void news_clear(void *data)
 {
     News *news = data;
     entity_unref(news->entity);
     g_free(news->subject);
     g_free(news->message);
-    g_free(news);
+}
+
+static GArray *news_array_new(void)
+{
+    return g_array_new(FALSE, FALSE, sizeof(News));
 }
 
 static void push(ApiWatch *watch, News news)
 {
-    News *copy = g_new(News, 1);
-    *copy = news;
     g_mutex_lock(&watch->mutex);
-    bool was_empty = g_queue_is_empty(&watch->news);
-    g_queue_push_tail(&watch->news, copy);
+    g_array_append_val(watch->news, news);
     g_mutex_unlock(&watch->mutex);
-    if (was_empty)
-        eventfd_write(watch->event_fd, 1);
+    watch->is_pushed = true;
+}
+
+/* Wakes the caller once for all that came in one turn: a list has a hundred objects in each. */
+static void announce(ApiWatch *watch)
+{
+    if (!watch->is_pushed)
+        return;
+    watch->is_pushed = false;
+    eventfd_write(watch->event_fd, 1);
 }
 
 void watch_tell_entity(ApiWatch *watch, const Entity *entity, uint64_t deleted_ns)
@@ -120,8 +136,10 @@ static void *run(void *data)
             uint64_t tick_ns = reflector_tick(watch->reflectors[i], clock_monotonic_ns());
             next_ns = MIN(next_ns, tick_ns);
         }
+        announce(watch);
         if (!g_atomic_int_get(&watch->stop))
             api_transport_run(watch->transport, milliseconds_until(next_ns, clock_monotonic_ns()));
+        announce(watch);
     }
     return NULL;
 }
@@ -153,7 +171,8 @@ ApiWatch *api_watch_new(const ApiConfig *config, const ApiScope *scope,
     watch->callbacks = callbacks;
     watch->userdata = userdata;
     g_mutex_init(&watch->mutex);
-    g_queue_init(&watch->news);
+    watch->news = news_array_new();
+    watch->telling = news_array_new();
     watch->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     watch->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (watch->event_fd < 0 || watch->cancel_fd < 0) {
@@ -181,7 +200,11 @@ ApiWatch *api_watch_free(ApiWatch *watch)
     job_owners_free(watch->jobs);
     store_free(watch->store);
     api_transport_free(watch->transport);
-    g_queue_clear_full(&watch->news, news_free);
+    for (; watch->told < watch->telling->len; watch->told++)
+        news_clear(&g_array_index(watch->telling, News, watch->told));
+    g_array_unref(watch->telling);
+    g_array_set_clear_func(watch->news, news_clear);
+    g_array_unref(watch->news);
     g_mutex_clear(&watch->mutex);
     if (watch->event_fd >= 0)
         close(watch->event_fd);
@@ -204,32 +227,57 @@ int api_watch_fd(const ApiWatch *watch)
     return watch->event_fd;
 }
 
-/* A slice of the queue is cut off under the lock, and told without it. */
-static void cut(ApiWatch *watch, GQueue *ret)
+/* All that is there is taken under the lock, and told slice by slice without it. */
+static void take(ApiWatch *watch)
 {
+    /* After the first lists it is as large as the cluster: its memory goes back. */
+    g_array_unref(watch->telling);
+    GArray *fresh = news_array_new();
     g_mutex_lock(&watch->mutex);
-    for (unsigned i = 0; i < SLICE && !g_queue_is_empty(&watch->news); i++)
-        g_queue_push_tail_link(ret, g_queue_pop_head_link(&watch->news));
-    bool more = !g_queue_is_empty(&watch->news);
+    watch->telling = watch->news;
+    watch->news = fresh;
     g_mutex_unlock(&watch->mutex);
-    if (more)
-        eventfd_write(watch->event_fd, 1);
+    watch->told = 0;
+}
+
+/* What the lists needed on the way is given back to the system, once. */
+static void trim(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
+static void tell(const ApiWatch *watch, const News *news)
+{
+    switch (news->type) {
+    case NEWS_ENTITY:
+        watch->callbacks->identity(news->entity, news->deleted_ns, watch->userdata);
+        break;
+    case NEWS_PROBLEM:
+        watch->callbacks->problem(news->subject, news->message, watch->userdata);
+        break;
+    case NEWS_SYNCED:
+        watch->callbacks->synced(watch->userdata);
+        trim();
+        break;
+    }
 }
 
 void api_watch_dispatch(ApiWatch *watch)
 {
-    GQueue slice = G_QUEUE_INIT;
     eventfd_t count;
     eventfd_read(watch->event_fd, &count);
-    cut(watch, &slice);
-    News *news;
-    while ((news = g_queue_pop_head(&slice))) {
-        if (news->type == NEWS_ENTITY)
-            watch->callbacks->identity(news->entity, news->deleted_ns, watch->userdata);
-        else if (news->type == NEWS_PROBLEM)
-            watch->callbacks->problem(news->subject, news->message, watch->userdata);
-        else
-            watch->callbacks->synced(watch->userdata);
-        news_free(news);
+    if (watch->told == watch->telling->len)
+        take(watch);
+    for (unsigned i = 0; i < SLICE && watch->told < watch->telling->len; i++) {
+        News *news = &g_array_index(watch->telling, News, watch->told++);
+        tell(watch, news);
+        news_clear(news);
     }
+    g_mutex_lock(&watch->mutex);
+    bool more = watch->told < watch->telling->len || watch->news->len > 0;
+    g_mutex_unlock(&watch->mutex);
+    if (more)
+        eventfd_write(watch->event_fd, 1);
 }

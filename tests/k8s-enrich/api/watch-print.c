@@ -38,7 +38,7 @@ static void print_identity(const Entity *entity, uint64_t deleted_ns, void *user
         ip_address_format(&entity->addresses[i], text);
         printf("%s%s", i ? "," : "", text);
     }
-    printf(" endpoints=%zu labels=%zu containers=%zu\n", entity->n_endpoints, entity->n_labels,
+    printf(" endpoints=%u labels=%u containers=%u\n", entity->n_endpoints, entity->n_labels,
            entity->n_containers);
 }
 
