@@ -55,8 +55,8 @@ static bool answer(int argc, char **argv)
 {
     RemoradumpOptions options = {0};
     char **operands = NULL;
-    bool answered = program_parse(argc, argv, &options, &operands, NULL) &&
-                    program_answer(&options, operands);
+    bool answered =
+        program_parse(argc, argv, &options, &operands, NULL) && program_answer(&options, operands);
     options_clear(&remoradump_options, &options);
     return answered;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What remoradump's two programs have in common. The one that is started (front.c) answers what it
- * can by itself and has few libraries; for all else the other one (main.c) takes its place, with the
- * same arguments. main.c can do everything, and is the only one where there is no exec. */
+ * can by itself and has few libraries; for all else the other one (main.c) takes its place, with
+ * the same arguments. main.c can do everything, and is the only one where there is no exec. */
 #pragma once
 
 #include <glib.h>
