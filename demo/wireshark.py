@@ -17,8 +17,11 @@ class Wireshark:
         self.environment = dict(os.environ, HOME=self.folder, XDG_CONFIG_HOME=settings)
         self.environment.pop("REMORA_ENDPOINT", None)
         self.prefix = []
-        # Copies, not links: an ordinary user may not be able to read the build tree.
-        self._copy(self.remoradump, ".config/wireshark/extcap/remoradump")
+        # Copies, not links: an ordinary user may not be able to read the build tree. remoradump finds its other
+        # program at the same place beside it as in the build tree.
+        copy = self._copy(self.remoradump, "remora/extcap/remoradump")
+        self._copy(os.path.join(self.build, "libexec/remora"), "remora/libexec/remora")
+        self._link(copy, ".config/wireshark/extcap/remoradump")
         self._copy(os.path.join(source, "plugins/profile/Kubernetes"), ".config/wireshark/profiles/Kubernetes")
         if plugin:
             self._plugin()
@@ -30,6 +33,14 @@ class Wireshark:
             shutil.copytree(source, path, dirs_exist_ok=True)
         else:
             shutil.copy(source, path)
+        return path
+
+    def _link(self, source, name):
+        path = os.path.join(self.folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if os.path.lexists(path):
+            os.unlink(path)
+        os.symlink(source, path)
 
     def _plugin(self):
         """Personal plugins are loaded for ordinary users only; for root the plugin has to stand in the global folder,

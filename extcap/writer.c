@@ -20,11 +20,9 @@
 #include "common/pcapng/pcapng.h"
 #include "extcap/options.h"
 
-#define FIFO_BYTES       (1024 * 1024) /* what an unprivileged process may ask for on Linux */
-#define BLOCK_MINIMUM    12u           /* type, length, length */
-#define PIECES_MAX       1024u         /* IOV_MAX of Linux, macOS and the BSDs */
-#define RELEASE_WAIT_US  (5 * G_USEC_PER_SEC)
-#define RELEASE_CHECK_US (10 * 1000)
+#define FIFO_BYTES    (1024 * 1024) /* what an unprivileged process may ask for on Linux */
+#define BLOCK_MINIMUM 12u           /* type, length, length */
+#define PIECES_MAX    1024u         /* IOV_MAX of Linux, macOS and the BSDs */
 
 struct Writer {
     int file;
@@ -342,21 +340,4 @@ bool writer_close(Writer *writer, GError **error)
     g_free(writer->name);
     g_free(writer);
     return ok;
-}
-
-void writer_release_reader(const char *fifo)
-{
-    int flags = O_WRONLY | O_BINARY;
-#ifndef G_OS_WIN32
-    struct stat status;
-    if (g_stat(fifo, &status) < 0 || !S_ISFIFO(status.st_mode))
-        return;
-    flags |= O_NONBLOCK; /* fails with ENXIO as long as nobody reads */
-#endif
-    gint64 end = g_get_monotonic_time() + RELEASE_WAIT_US;
-    int file;
-    while ((file = g_open(fifo, flags, 0)) < 0 && errno == ENXIO && g_get_monotonic_time() < end)
-        g_usleep(RELEASE_CHECK_US);
-    if (file >= 0)
-        g_close(file, NULL);
 }

@@ -37,8 +37,3 @@ const char *writer_name(const Writer *writer); /* path, or "standard output" */
 /* Closes. false with the error of the first write that failed, -EPIPE excepted, or of closing.
  * Frees in any case. */
 bool writer_close(Writer *writer, GError **error);
-
-/* For a capture that fails before writer_open(): dumpcap waits for a writer of its fifo, so it gets
- * one that has nothing to say. Waits at most some seconds for a fifo's reader. Does nothing for
- * what is no fifo. */
-void writer_release_reader(const char *fifo);
