@@ -205,15 +205,20 @@ static void replace_first(const Merge *merge, Key key)
 {
     Key *heap = merge->heap;
     const size_t n = merge->n_runs;
-    size_t at = 0, child;
-    while ((child = 2 * at + 1) + 1 < n) {
-        child += before(merge, &heap[child + 1], &heap[child]);
-        if (at == 0 && before(merge, &key, &heap[child]))
-            break; /* in a burst it stays the first */
-        heap[at] = heap[child];
-        at = child;
+    if (n > 2) {
+        size_t first = 1 + before(merge, &heap[2], &heap[1]);
+        if (before(merge, &key, &heap[first])) { /* a burst */
+            heap[0] = key;
+            return;
+        }
     }
-    if (child + 1 == n) {
+    size_t at = 0, child = 1;
+    for (; child + 1 < n; child = 2 * at + 1) {
+        size_t next = child + before(merge, &heap[child + 1], &heap[child]);
+        heap[at] = heap[next];
+        at = next;
+    }
+    if (child < n) { /* alone, below the last that has two */
         heap[at] = heap[child];
         at = child;
     }
