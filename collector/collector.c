@@ -8,7 +8,7 @@
 
 #include "collector/collector-private.h"
 #include "common/clock.h"
-#include "common/pcapng/pcapng.h"
+#include "common/pcapng/packet.h"
 #include "common/seeded-hash.h"
 
 #define DEFAULT_MAX_WAIT_NS        (1000u * 1000000u)
@@ -177,7 +177,7 @@ static void take_packet(Collector *c, const MergePacket *merged)
     PcapngPacket parsed;
     const uint8_t *options;
     uint32_t options_length;
-    pcapng_packet_parse(merged->block, merged->length, &parsed, &options, &options_length);
+    pcapng_packet_fields(merged->block, &parsed, &options, &options_length);
     packet.point = interface_map_get(merged->buffer->context, parsed.interface_id);
     packet.direction = packet_direction(options, options_length);
     packet_parse(packet.point->link_type, parsed.data, parsed.captured_length, &packet.info);
@@ -257,10 +257,12 @@ static void on_closed(Collector *c, const NodeEvent *event, uint64_t now_ns)
 
 static void on_event(Collector *c, NodeEvent *event, uint64_t now_ns)
 {
-    if (event->buffer)
+    if (event->buffer) {
+        node_stream_took(event->node, event, now_ns - c->blocked_ns);
         collector_message(c, event->node, g_steal_pointer(&event->buffer), now_ns);
-    else
+    } else {
         on_closed(c, event, now_ns);
+    }
     node_event_free(event);
 }
 

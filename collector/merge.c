@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* A binary heap of runs. A run is a stretch of one message whose packets ascend in time; a message
- * of several targets is a few such runs, so nothing is ever sorted. */
+ * of several targets is a few such runs, so nothing is ever sorted. In the heap stands only what is
+ * compared: moving that about is what a packet costs here. */
 #include "collector/merge.h"
 
 #include <errno.h>
@@ -11,12 +12,17 @@
 #include "common/pcapng/pcapng.h"
 
 typedef struct Run {
-    uint64_t time_ns; /* of its first packet that is left */
-    uint64_t order;   /* of arrival, for equal times */
+    uint64_t order; /* of arrival, for equal times */
     MergeBuffer *buffer;
-    uint32_t offset; /* of that packet's block */
-    uint32_t end;    /* after the run's last block */
+    uint32_t offset;    /* of the block of its first packet that is left */
+    uint32_t end;       /* after the run's last block */
+    uint32_t next_free; /* where no run is: index of another such place, or UINT32_MAX */
 } Run;
+
+typedef struct Key {
+    uint64_t time_ns; /* of the run's first packet that is left */
+    uint32_t run;     /* index in `runs` */
+} Key;
 
 typedef struct MergeStream {
     bool used;     /* merge_add() gave it out, and merge_remove() has not taken it back */
@@ -28,8 +34,10 @@ typedef struct MergeStream {
 } MergeStream;
 
 struct Merge {
-    Run *heap;
-    size_t n_runs, capacity;
+    Key *heap;
+    Run *runs;               /* where a run stands does not change */
+    uint32_t free_run;       /* a place for one more; UINT32_MAX: none */
+    size_t n_runs, capacity; /* of both */
     uint64_t order;
     MergeStream *streams;
     uint32_t n_streams; /* with those that may be given out again */
@@ -83,6 +91,7 @@ Merge *merge_new(uint32_t n_streams, uint64_t max_wait_ns, uint64_t memory_limit
     merge->max_wait_ns = max_wait_ns;
     merge->memory_limit = memory_limit;
     merge->frontier_ns = UINT64_MAX;
+    merge->free_run = UINT32_MAX;
     while (merge->n_used < n_streams)
         merge_add(merge);
     return merge;
@@ -113,8 +122,9 @@ Merge *merge_free(Merge *merge)
     if (!merge)
         return NULL;
     for (size_t i = 0; i < merge->n_runs; i++)
-        merge_buffer_unref(merge->heap[i].buffer);
+        merge_buffer_unref(merge->runs[merge->heap[i].run].buffer);
     g_free(merge->heap);
+    g_free(merge->runs);
     g_free(merge->streams);
     g_free(merge);
     return NULL;
@@ -172,42 +182,78 @@ void merge_advance(Merge *merge, uint64_t now_ns)
 
 /* ---- The heap --------------------------------------------------------------------------------*/
 
-/* Without a branch: nobody could guess which of two runs is next. */
-static inline bool before(const Run *a, const Run *b)
+/* The times without a branch: nobody could guess which of two runs is next. */
+static inline bool before(const Merge *merge, const Key *a, const Key *b)
 {
-    return (a->time_ns < b->time_ns) | ((a->time_ns == b->time_ns) & (a->order < b->order));
+    if (G_UNLIKELY(a->time_ns == b->time_ns))
+        return merge->runs[a->run].order < merge->runs[b->run].order;
+    return a->time_ns < b->time_ns;
 }
 
-static void sift_down(Run *heap, size_t n, const Run *run)
+/* Puts the key into the free place `at` or above it. */
+static void sift_up(const Merge *merge, size_t at, Key key)
 {
-    size_t at = 0;
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= n)
-            break;
-        if (child + 1 < n)
-            child += before(&heap[child + 1], &heap[child]);
-        if (!before(&heap[child], run))
-            break;
+    Key *heap = merge->heap;
+    for (; at > 0 && before(merge, &key, &heap[(at - 1) / 2]); at = (at - 1) / 2)
+        heap[at] = heap[(at - 1) / 2];
+    heap[at] = key;
+}
+
+/* Puts the key into the heap, whose first place is free. Mostly it belongs far down, as all other
+ * runs have had no turn since; so the place goes down without asking where the key belongs. */
+static void replace_first(const Merge *merge, Key key)
+{
+    Key *heap = merge->heap;
+    const size_t n = merge->n_runs;
+    if (n > 2) {
+        size_t first = 1 + before(merge, &heap[2], &heap[1]);
+        if (before(merge, &key, &heap[first])) { /* a burst */
+            heap[0] = key;
+            return;
+        }
+    }
+    size_t at = 0, child = 1;
+    for (; child + 1 < n; child = 2 * at + 1) {
+        size_t next = child + before(merge, &heap[child + 1], &heap[child]);
+        heap[at] = heap[next];
+        at = next;
+    }
+    if (child < n) { /* alone, below the last that has two */
         heap[at] = heap[child];
         at = child;
     }
-    heap[at] = *run;
+    sift_up(merge, at, key);
 }
 
-/* Takes over the caller's reference of the buffer. */
-static void heap_add(Merge *merge, const Run *run)
+static void grow(Merge *merge)
 {
-    if (merge->n_runs == merge->capacity) {
-        merge->capacity = MAX(64, merge->capacity * 2);
-        merge->heap = g_renew(Run, merge->heap, merge->capacity);
-    }
-    size_t at = merge->n_runs++;
-    while (at > 0 && before(run, &merge->heap[(at - 1) / 2])) {
-        merge->heap[at] = merge->heap[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    merge->heap[at] = *run;
+    size_t old = merge->capacity;
+    merge->capacity = MAX(64, old * 2);
+    merge->heap = g_renew(Key, merge->heap, merge->capacity);
+    merge->runs = g_renew(Run, merge->runs, merge->capacity);
+    for (size_t i = merge->capacity; i-- > old; merge->free_run = (uint32_t)i)
+        merge->runs[i].next_free = merge->free_run;
+}
+
+/* Takes over the caller's reference of the buffer. `time_ns`: of the run's first packet. */
+static void heap_add(Merge *merge, const Run *run, uint64_t time_ns)
+{
+    if (merge->n_runs == merge->capacity)
+        grow(merge);
+    Key key = {time_ns, merge->free_run};
+    merge->free_run = merge->runs[key.run].next_free;
+    merge->runs[key.run] = *run;
+    sift_up(merge, merge->n_runs++, key);
+}
+
+/* The buffer's reference goes to the caller. */
+static void remove_first(Merge *merge)
+{
+    uint32_t run = merge->heap[0].run;
+    merge->runs[run].next_free = merge->free_run;
+    merge->free_run = run;
+    if (--merge->n_runs)
+        replace_first(merge, merge->heap[merge->n_runs]);
 }
 
 static inline uint64_t block_time(const uint8_t *block)
@@ -234,7 +280,7 @@ uint32_t merge_push(Merge *merge, uint32_t stream, MergeBuffer *buffer, size_t o
     *ret_error = 0;
     Run run = {.buffer = buffer, .offset = (uint32_t)offset, .end = (uint32_t)offset};
     uint32_t count = 0;
-    uint64_t previous = 0;
+    uint64_t previous = 0, time_ns = 0;
     for (const size_t end = offset + length; offset < end;) {
         PcapngPacket packet;
         const uint8_t *options;
@@ -246,11 +292,11 @@ uint32_t merge_push(Merge *merge, uint32_t stream, MergeBuffer *buffer, size_t o
             break;
         if (count && packet.time_ns < previous) {
             merge_buffer_ref(buffer);
-            heap_add(merge, &run);
+            heap_add(merge, &run, time_ns);
             run.offset = (uint32_t)offset;
         }
         if (run.offset == offset) {
-            run.time_ns = packet.time_ns;
+            time_ns = packet.time_ns;
             run.order = merge->order++;
         }
         previous = packet.time_ns;
@@ -260,7 +306,7 @@ uint32_t merge_push(Merge *merge, uint32_t stream, MergeBuffer *buffer, size_t o
     }
     merge->held_packets += count;
     if (count)
-        heap_add(merge, &run);
+        heap_add(merge, &run, time_ns);
     else
         merge_buffer_unref(buffer);
     return count;
@@ -268,42 +314,42 @@ uint32_t merge_push(Merge *merge, uint32_t stream, MergeBuffer *buffer, size_t o
 
 static void take_first(Merge *merge, MergePacket *ret)
 {
-    Run run = merge->heap[0];
-    const uint8_t *block = run.buffer->data + run.offset;
+    Key first = merge->heap[0];
+    Run *run = &merge->runs[first.run];
+    const uint8_t *block = run->buffer->data + run->offset;
     *ret = (MergePacket){
-        .time_ns = run.time_ns,
-        .buffer = run.buffer,
+        .time_ns = first.time_ns,
+        .buffer = run->buffer,
         .block = block,
         .length = block_length(block),
-        .stream = run.buffer->stream,
-        .late = run.time_ns < merge->newest_out_ns,
+        .stream = run->buffer->stream,
+        .late = first.time_ns < merge->newest_out_ns,
     };
-    merge->newest_out_ns = MAX(merge->newest_out_ns, run.time_ns);
+    merge->newest_out_ns = MAX(merge->newest_out_ns, first.time_ns);
     merge->held_packets--;
-    run.offset += ret->length;
-    if (run.offset < run.end) {
-        merge_buffer_ref(run.buffer);
-        const uint8_t *next = block + ret->length;
-        run.time_ns = block_time(next);
-        /* By the time it is this run's turn again, the caches have seen many others. */
-        const uint8_t *after_next = next + block_length(next);
-        __builtin_prefetch(after_next);
-        __builtin_prefetch(after_next + 64);
-        __builtin_prefetch(after_next + 128);
-        sift_down(merge->heap, merge->n_runs, &run);
-    } else if (--merge->n_runs) {
-        Run last = merge->heap[merge->n_runs];
-        sift_down(merge->heap, merge->n_runs, &last);
+    run->offset += ret->length;
+    if (run->offset == run->end) {
+        remove_first(merge);
+        return;
     }
+    merge_buffer_ref(run->buffer);
+    const uint8_t *next = block + ret->length;
+    first.time_ns = block_time(next);
+    /* By the time it is this run's turn again, the caches have seen many others. */
+    const uint8_t *after_next = next + block_length(next);
+    __builtin_prefetch(after_next);
+    __builtin_prefetch(after_next + 64);
+    __builtin_prefetch(after_next + 128);
+    replace_first(merge, first);
 }
 
 bool merge_pop(Merge *merge, MergePacket *ret)
 {
     if (!merge->n_runs)
         return false;
-    const Run *first = &merge->heap[0];
+    const Key *first = &merge->heap[0];
     bool due = first->time_ns <= merge->frontier_ns;
-    if (!due && merge->now_ns < first->buffer->arrived_ns + merge->max_wait_ns)
+    if (!due && merge->now_ns < merge->runs[first->run].buffer->arrived_ns + merge->max_wait_ns)
         return false;
     take_first(merge, ret);
     ret->forced = !due;

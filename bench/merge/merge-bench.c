@@ -12,8 +12,7 @@
 #include "collector/merge.h"
 #include "collector/namer.h"
 #include "collector/vantage.h"
-#include "common/pcapng/bytes.h"
-#include "common/pcapng/pcapng.h"
+#include "common/pcapng/packet.h"
 
 #define FRAME_BYTES   100u
 #define BATCH_PACKETS 1000u
@@ -124,7 +123,7 @@ static VantagePacket parse(const Bench *bench, const MergePacket *merged)
     PcapngPacket packet;
     const uint8_t *options;
     uint32_t options_length;
-    pcapng_packet_parse(merged->block, merged->length, &packet, &options, &options_length);
+    pcapng_packet_fields(merged->block, &packet, &options, &options_length);
     ret.direction = packet_direction(options, options_length);
     packet_parse(1, packet.data, packet.captured_length, &ret.info);
     return ret;

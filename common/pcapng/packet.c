@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The fast way for the blocks that remora-node makes: one look at each packet, no reader. */
-#include "common/pcapng/pcapng.h"
+#include "common/pcapng/packet.h"
 
 #include <errno.h>
-
-#include "common/pcapng/bytes.h"
 
 /* Options must fill the space exactly and end with opt_endofopt, which pcapng_build_packet_copy()
  * replaces. */
@@ -43,14 +41,6 @@ int pcapng_packet_parse(const uint8_t *bytes, size_t length, PcapngPacket *ret,
                                      !options_are_whole(options, options_length)))
         return -EBADMSG;
 
-    *ret = (PcapngPacket){
-        .interface_id = load32(bytes + 8, false),
-        .time_ns = load_time(bytes + 12, false),
-        .captured_length = captured_length,
-        .original_length = load32(bytes + 24, false),
-        .data = bytes + PCAPNG_EPB_FIXED,
-    };
-    *ret_options = options_length ? options : NULL;
-    *ret_options_length = options_length;
+    pcapng_packet_fields(bytes, ret, ret_options, ret_options_length);
     return (int)block_length;
 }

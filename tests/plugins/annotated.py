@@ -188,7 +188,7 @@ class WiresharkTest(unittest.TestCase):
             file.write(capture.data if isinstance(capture, Pcapng) else capture)
         return cls.path(name)
 
-    def run_program(self, *command, plugin=True, check=True):
+    def run_program(self, *command, plugin=True, check=True, timeout=120):
         """A finished process with text output. `check`: exit 0, and nothing said on stderr."""
         environment = {
             "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC",
@@ -200,7 +200,7 @@ class WiresharkTest(unittest.TestCase):
                                G_SLICE="always-malloc", WIRESHARK_DEBUG_WMEM_OVERRIDE="simple")
         nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
         done = subprocess.run(command, env=environment, cwd=self.folder, capture_output=True,
-                              encoding="utf-8", errors="surrogateescape", timeout=120, **nobody)
+                              encoding="utf-8", errors="surrogateescape", timeout=timeout, **nobody)
         if check:
             self.assertEqual((done.returncode, done.stderr), (0, ""), command)
         return done
