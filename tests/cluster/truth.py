@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Compares what packets carry with what pods say of themselves: /bin/traffic logs both ends of each call, and the names
 that must stand on its packets follow from the manifests."""
-from collections import namedtuple
+from collections import Counter, namedtuple
 
 ENDS = ("pod.name", "namespace.name", "owner.type", "owner.name", "node.name", "container.name", "service.name")
 ADDRESSES = ("frame.number", "ip.proto", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.srcport", "tcp.dstport",
@@ -44,15 +44,16 @@ def check_flows(found, pairs):
     """pairs: (leg before, leg behind) an address translation. All packets of both carry one k8s.flow.id, which no other
     pair has. Returns the faults."""
     by_ends, faults, owner = _by_ends(found), [], {}
-    for pair in pairs:
-        flows = {packet.flow for leg in pair for ends in ((leg.client, leg.server), (leg.server, leg.client))
-                 for packet in by_ends.get((leg.protocol, *ends), [])}
-        # A leg of a later connection may have the same addresses and ports: then it is the same flow.
-        key = tuple((leg.protocol, leg.client, leg.server) for leg in pair)
+    names = {tuple((leg.protocol, leg.client, leg.server) for leg in pair): pair[0].name for pair in pairs}
+    # A client's port may be used again: what two connections have in common says nothing of either.
+    uses = Counter(leg for legs in names for leg in legs)
+    for legs, name in names.items():
+        flows = {packet.flow for protocol, client, server in legs if uses[protocol, client, server] == 1
+                 for ends in ((client, server), (server, client)) for packet in by_ends.get((protocol, *ends), [])}
         if len(flows) != 1 or "" in flows:
-            faults.append(f"{pair[0].name}: {pair[0].client} -> {pair[0].server}: flow ids {sorted(flows)}")
-        elif owner.setdefault(*flows, key) != key:
-            faults.append(f"{pair[0].name}: {flows} is the flow id of {owner[flows.pop()]} as well")
+            faults.append(f"{name}: {legs}: flow ids {sorted(flows)}")
+        elif owner.setdefault(*flows, legs) != legs:
+            faults.append(f"{name}: {legs}: {flows} is the flow id of {owner[flows.pop()]} as well")
     return faults
 
 
