@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* remora-newborn PROCS_FILE NUMBER MS: a pod's first process as a runtime makes it. It enters the
  * control group, takes a network namespace of its own, and becomes a program: one that sends
- * datagrams over the loopback for MS milliseconds, four a millisecond at most, each with NUMBER and
- * the time at which the namespace was there (Unix ns; 32 and 64 bits, host order), and then ends;
- * or, with MS 0, one that prints a line and waits to be killed. */
+ * datagrams over the loopback for MS milliseconds from when that is up, four a millisecond at most,
+ * and then ends; or, with MS 0, one that prints a line and waits to be killed. A datagram has
+ * NUMBER, its own number (0 is the first), and the Unix time at which the namespace was there, in
+ * ns: 32, 32 and 64 bits in host order. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -46,17 +47,19 @@ static void raise_loopback(int fd)
 
 static void send_for(uint64_t duration_ns, uint32_t number, uint64_t born_ns)
 {
-    uint8_t payload[12];
     struct sockaddr_in to = {
         .sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const struct timespec pause = {.tv_nsec = INTERVAL_NS};
+    struct {
+        uint32_t number, serial;
+        uint64_t born_ns;
+    } payload = {.number = number, .born_ns = born_ns};
     int fd = socket(AF_INET, SOCK_DGRAM, 0);
     require(fd >= 0, "socket");
     raise_loopback(fd);
-    memcpy(payload, &number, sizeof number);
-    memcpy(payload + sizeof number, &born_ns, sizeof born_ns);
-    while (clock_unix_ns() - born_ns < duration_ns) {
-        const struct timespec pause = {.tv_nsec = INTERVAL_NS};
-        sendto(fd, payload, sizeof payload, 0, (struct sockaddr *)&to, sizeof to);
+    uint64_t end_ns = clock_monotonic_ns() + duration_ns;
+    for (; clock_monotonic_ns() < end_ns; payload.serial++) {
+        sendto(fd, &payload, sizeof payload, 0, (struct sockaddr *)&to, sizeof to);
         nanosleep(&pause, NULL);
     }
 }

@@ -189,22 +189,23 @@ def rest(build, report, _):
 
 
 def first_captured(path):
-    """{number: milliseconds from the namespace to the first packet that was captured}"""
+    """{number: (milliseconds from the namespace to the first packet that was captured, its serial number)}"""
     found = {}
     with open(path, "rb") as file:
         data = file.read()
     for _, time_ns, frame, _ in packets(data):
-        if len(frame) >= 54 and frame[12:14] == b"\x08\x00" and frame[23] == 17 and frame[36:38] == b"\x27\x0f":
-            number, born_ns = struct.unpack_from("=IQ", frame, 42)
-            found[number] = min(found.get(number, 1e9), (time_ns - born_ns) / 1e6)
+        if len(frame) >= 58 and frame[12:14] == b"\x08\x00" and frame[23] == 17 and frame[36:38] == b"\x27\x0f":
+            number, serial, born_ns = struct.unpack_from("=IIQ", frame, 42)
+            found[number] = min(found.get(number, (1e9, 0)), ((time_ns - born_ns) / 1e6, serial))
     return found
 
 
-def tell(report, what, delays):
-    delays = sorted(delays)
+def tell(report, what, firsts):
+    """A first packet with the number 0 says that the pod was captured before, perhaps long before."""
+    delays, missed = sorted(delay for delay, _ in firsts), sum(serial > 0 for _, serial in firsts)
     p95 = delays[len(delays) * 95 // 100]
-    add(report, f"{what}: slowest of {len(delays)} (median {statistics.median(delays):.1f}, 95 % {p95:.1f})", delays[-1],
-        CAPTURED_MS, "ms")
+    add(report, f"{what}: slowest of {len(delays)} (median {statistics.median(delays):.1f}, 95 % {p95:.1f}); {missed} of "
+        "them had sent something before", delays[-1], CAPTURED_MS, "ms")
 
 
 def newborn(build, report, _):
@@ -230,9 +231,9 @@ def newborn(build, report, _):
             if os.path.exists(path):
                 os.unlink(path)
         # Of a pod that was never captured it is known only that it took longer than it lived.
-        delays = [found.get(number, ALIVE_MS) for number in numbers]
-        tell(report, "a new pod is captured, from its network namespace on", delays[:ALONE])
-        tell(report, f"{TOGETHER} new pods at a time", delays[ALONE:])
+        firsts = [found.get(number, (ALIVE_MS, ALIVE_MS)) for number in numbers]
+        tell(report, "a new pod is captured, from its network namespace on", firsts[:ALONE])
+        tell(report, f"{TOGETHER} new pods at a time", firsts[ALONE:])
 
 
 def run(build, report, pairs):
