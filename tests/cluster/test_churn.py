@@ -14,11 +14,13 @@ from namesakes import check
 SECONDS = 300 if namesakes.FULL_SIZE else 60
 LEAST = 60 if namesakes.FULL_SIZE else 8  # pods; a machine with other work makes few in a minute
 AT_ONCE = 3  # of each node
-# Anonymous memory that a window of the churn may add for each of its pods. The reader keeps the versions of a pod's names,
-# about five, for ten minutes after its end, longer than this lasts: a kilobyte each with their places in its tables, and
-# what it told of them. A node forgets a pod that is gone. The rest is the allocators' unrest, which is not the pods'.
-KB_A_POD = {"remoradump": 12, "node": 2}
-UNREST_KB = 512
+# Anonymous memory that a window of the churn may add for each of its pods.
+# The reader: the versions of a pod's names, about five of a kilobyte, are kept for ten minutes after its end, longer than this
+# lasts. And each direction of its one connection takes a place in the cache of names, which grows by pages as places
+# far apart are used, up to 32768 places: two pages a place, some of them across a page's end, so 16 to 20 kB.
+# A node forgets a pod that is gone, but a stream remembers the interfaces that it told: less than a kilobyte until it ends.
+KB_A_POD = {"remoradump": 26, "node": 2}
+UNREST_KB = 256  # the allocators', which is not the pods'
 
 
 class Churn:
