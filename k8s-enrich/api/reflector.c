@@ -135,6 +135,9 @@ void reflector_hurry(Reflector *reflector, uint64_t now_ns)
     if (reflector->state == STATE_WAITING && may) {
         uint64_t soon_ns = MAX(now_ns, reflector->started_ns + REFLECTOR_BACKOFF_MIN_NS);
         reflector->next_ns = MIN(reflector->next_ns, soon_ns);
+        /* It may not be ready yet: then soon again, as after a first failure. */
+        reflector->failures = MIN(reflector->failures, 1u);
+        reflector->refusals = MIN(reflector->refusals, 1u);
     }
 }
 

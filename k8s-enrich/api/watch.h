@@ -54,7 +54,8 @@ ApiWatch *api_watch_new(const ApiConfig *config, const ApiScope *scope,
 /* Ends the thread, which takes no longer than it needs to notice. NULL is fine; returns NULL. */
 ApiWatch *api_watch_free(ApiWatch *watch);
 /* Something shows that the server is there, though it may have failed before: what waits after a
- * failure asks at once, but not twice in half a second, nor before a time that the server named. */
+ * failure asks at once, but not twice in half a second, nor before a time that the server named. If
+ * that fails too, times between tries begin to double anew. */
 void api_watch_hurry(ApiWatch *watch);
 /* Poll for reading, then dispatch. */
 int api_watch_fd(const ApiWatch *watch);

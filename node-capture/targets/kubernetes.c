@@ -62,6 +62,14 @@ static uint64_t known_since(const KubernetesTargets *targets, uint64_t now_ns)
     return pod_watch_has_events(targets->pods) ? TARGETS_AT_ONCE : now_ns - POLLED_NS;
 }
 
+/* The kubelet has heard of a pod that we have not: so the server can be reached. */
+static void hurry_for_unknown(const KubernetesTargets *targets, const char *uid)
+{
+    if (!pod_join_knows(targets->join, uid)) {
+        api_watch_hurry(targets->api);
+    }
+}
+
 static void on_sandbox(const PodSandbox *sandbox, void *userdata)
 {
     KubernetesTargets *targets = userdata;
@@ -71,10 +79,7 @@ static void on_sandbox(const PodSandbox *sandbox, void *userdata)
     }
     pod_join_sandbox(targets->join, sandbox->uid, sandbox->netns_fd, sandbox->host_network,
                      known_since(targets, now_ns), now_ns);
-    /* The kubelet has heard of it, so the server can be reached. */
-    if (!pod_join_knows(targets->join, sandbox->uid)) {
-        api_watch_hurry(targets->api);
-    }
+    hurry_for_unknown(targets, sandbox->uid);
 }
 
 static void on_addresses(const char *uid, const NetnsAddress *addresses, size_t count,
@@ -99,6 +104,7 @@ static void on_container(const char *uid, const char *container_id, bool running
     if (running) {
         KubernetesTargets *targets = userdata;
         pod_join_container(targets->join, uid, container_id, clock_unix_ns());
+        hurry_for_unknown(targets, uid);
     }
 }
 
