@@ -257,12 +257,10 @@ static void on_closed(Collector *c, const NodeEvent *event, uint64_t now_ns)
 
 static void on_event(Collector *c, NodeEvent *event, uint64_t now_ns)
 {
-    if (event->buffer) {
-        node_stream_took(event->node, event, now_ns - c->blocked_ns);
+    if (event->buffer)
         collector_message(c, event->node, g_steal_pointer(&event->buffer), now_ns);
-    } else {
+    else
         on_closed(c, event, now_ns);
-    }
     node_event_free(event);
 }
 

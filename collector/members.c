@@ -317,7 +317,8 @@ static void tend_node(Collector *c, NodeStream *node, uint64_t now_ns, uint64_t 
     if (node_stream_open_if_due(node, now_ns, waits_ns) && is_first)
         merge_open(c->merge, node->index, waits_ns);
     node_stream_check_silence(node, waits_ns);
-    node_stream_let_read(node, merge_wants(c->merge, node->index), waits_ns);
+    if (node->wants_read && !node->cancelled && merge_wants(c->merge, node->index))
+        node_stream_read(node, waits_ns);
 }
 
 void collector_members_tend(Collector *collector, uint64_t now_ns)

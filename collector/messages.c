@@ -394,6 +394,7 @@ static void on_body(const Message *m, const StreamMessage *message)
 void collector_message(Collector *collector, NodeStream *node, MergeBuffer *buffer, uint64_t now_ns)
 {
     Message m = {collector, node, now_ns, buffer->length};
+    node->wants_read = true;
     StreamMessage message;
     if (node->cancelled) {
         merge_buffer_unref(buffer);

@@ -9,7 +9,6 @@
 #define SILENCE_MIN_NS   (10u * 1000000000ull)
 #define SILENCE_BEATS    20u                  /* heartbeats that may be missing */
 #define STABLE_NS        (5u * 1000000000ull) /* a connection that lasts so long counts as success */
-#define READ_AHEAD_BYTES (1024 * 1024)        /* of messages that came and were not taken yet */
 
 /* ---- Interface ids ---------------------------------------------------------------------------*/
 
@@ -60,12 +59,7 @@ static void on_message(RpcStream *stream, const uint8_t *data, size_t length, vo
     NodeEvent *event = g_new0(NodeEvent, 1);
     event->node = node;
     event->buffer = g_steal_pointer(&node->incoming);
-    int unread = g_atomic_int_add(&node->unread_bytes, (int)length) + (int)length;
-    bool reads_on = g_atomic_int_get(&node->may_read_ahead) && unread <= READ_AHEAD_BYTES;
-    event->reads_on = reads_on;
     g_async_queue_push(node->events, event);
-    if (reads_on)
-        rpc_stream_read(stream);
 }
 
 static void on_closed(RpcStream *stream, int status, const char *text, void *userdata)
@@ -187,19 +181,8 @@ void node_stream_check_silence(NodeStream *node, uint64_t waits_ns)
         node_stream_cancel(node, "nothing was heard for too long");
 }
 
-void node_stream_took(NodeStream *node, const NodeEvent *event, uint64_t waits_ns)
+void node_stream_read(NodeStream *node, uint64_t waits_ns)
 {
-    g_atomic_int_add(&node->unread_bytes, -(int)event->buffer->length);
-    node->wants_read = !event->reads_on;
-    if (event->reads_on)
-        node->asked_ns = waits_ns;
-}
-
-void node_stream_let_read(NodeStream *node, bool wanted, uint64_t waits_ns)
-{
-    g_atomic_int_set(&node->may_read_ahead, wanted);
-    if (!wanted || !node->wants_read || node->cancelled)
-        return;
     node->asked_ns = waits_ns;
     node->wants_read = false;
     rpc_stream_read(node->stream);

@@ -56,9 +56,6 @@ typedef struct NodeStream {
     RpcChannel *channel;
     RpcStream *stream;
     MergeBuffer *incoming; /* of the thread of common/rpc: a message on its way to on_message() */
-    /* Atomic. That thread asks for the next message by itself as long as it may and few bytes wait,
-     * for to be woken for it is a good part of what a message costs. */
-    gint may_read_ahead, unread_bytes;
     GBytes *request;
 
     NodeStreamState state;
@@ -86,7 +83,6 @@ typedef struct NodeStream {
 typedef struct NodeEvent {
     NodeStream *node;
     MergeBuffer *buffer; /* a message, or NULL: the stream is closed */
-    bool reads_on;       /* the next message is asked for already */
     int status;
     char *text;
 } NodeEvent;
@@ -103,11 +99,7 @@ bool node_stream_open_if_due(NodeStream *node, uint64_t now_ns, uint64_t waits_n
 void node_stream_check_silence(NodeStream *node, uint64_t waits_ns);
 void node_stream_cancel(NodeStream *node,
                         const char *problem); /* a closed event follows; NULL: as wished */
-/* A message was taken from the queue; its event still has the buffer. */
-void node_stream_took(NodeStream *node, const NodeEvent *event, uint64_t waits_ns);
-/* Flow control: asks for the next message if `wanted`. While it is, the next ones may come, up to
- * a megabyte, before they are asked for. */
-void node_stream_let_read(NodeStream *node, bool wanted, uint64_t waits_ns);
+void node_stream_read(NodeStream *node, uint64_t waits_ns);
 /* After the closed event: sets the state and the time of the next try. */
 void node_stream_closed(NodeStream *node, int status, const char *text, double random,
                         uint64_t now_ns);

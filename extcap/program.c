@@ -66,7 +66,7 @@ bool program_parse(int argc, char **argv, RemoradumpOptions *ret, char ***ret_op
                          ret_operands, error);
 }
 
-/* The dialog and the interfaces have taken any operands so far. */
+/* To the dialog and the interfaces operands mean nothing; with all else they are a mistake. */
 static bool is_plain_question(const RemoradumpOptions *options, char **operands)
 {
     return strcmp(options->interface_name, REMORADUMP_INTERFACE) == 0 && !options->capture &&

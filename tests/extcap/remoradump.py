@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -37,6 +38,22 @@ class Case(unittest.TestCase):
     def fifo(self, name):
         os.mkfifo(self.path(name))
         return self.path(name)
+
+    def read_all(self, fifo):
+        """Reads as dumpcap does; what to call for the bytes, once they should have come."""
+        result = []
+
+        def read():
+            with open(fifo, "rb") as file:
+                result.append(file.read())
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+
+        def join():
+            thread.join(TIMEOUT)
+            self.assertFalse(thread.is_alive(), "the fifo was not opened and closed: tshark 4.0 would hang")
+            return result[0]
+        return join
 
     def start(self, *options, program=FAKE, **kwargs):
         process = subprocess.Popen([program, *options], env=self.environment, stdin=subprocess.DEVNULL, **kwargs)

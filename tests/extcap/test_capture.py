@@ -7,7 +7,6 @@ import resource
 import signal
 import socket
 import subprocess
-import threading
 import time
 import unittest
 
@@ -203,21 +202,6 @@ def stuck_in_write(pid):
 
 class Fifo(Case):
     """Wireshark's fifo: it is opened for reading, and what is on standard error is shown as an error."""
-
-    def read_all(self, fifo):
-        result = []
-
-        def read():
-            with open(fifo, "rb") as file:
-                result.append(file.read())
-        thread = threading.Thread(target=read, daemon=True)
-        thread.start()
-
-        def join():
-            thread.join(TIMEOUT)
-            self.assertFalse(thread.is_alive(), "the fifo was not opened and closed: tshark 4.0 would hang")
-            return result[0]
-        return join
 
     def test_silent_on_success(self):
         fifo = self.fifo("fifo")
