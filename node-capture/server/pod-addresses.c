@@ -4,6 +4,8 @@
 #include <glib.h>
 #include <string.h>
 
+#include "common/seeded-hash.h"
+
 typedef enum Role { ROLE_LOCAL, ROLE_ENDPOINT, ROLES } Role;
 
 /* An address, and how many entities have it. */
@@ -21,11 +23,10 @@ struct PodAddresses {
     uint64_t expire_ns;      /* not before then */
 };
 
+/* Whoever may make an EndpointSlice chooses addresses. */
 static guint address_hash(gconstpointer address)
 {
-    uint64_t halves[2];
-    memcpy(halves, address, sizeof(halves));
-    return (guint)((halves[0] ^ halves[1] >> 32 ^ halves[1]) * 2654435761u);
+    return seeded_hash(address, sizeof(IpAddress));
 }
 
 static gboolean address_equal(gconstpointer a, gconstpointer b)
