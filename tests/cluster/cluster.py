@@ -132,14 +132,13 @@ class Cluster:
         control_plane.wait_api_ready()
 
     def compact_etcd(self):
-        return control_plane.compact_etcd()
+        control_plane.compact_etcd()
 
     def expire_watches(self):
-        """Afterwards a watch or a list that names an older version gets 410 Gone. Returns the oldest one that is left."""
-        revision = self.compact_etcd()
+        """Afterwards a watch or a list that names a version from before gets 410 Gone."""
         self.kill_api_server()
+        self.compact_etcd()
         self.start_api_server()
-        return revision
 
     def newest_version(self):
         """A version to watch from."""

@@ -204,11 +204,12 @@ def _bring_up(nodes, prefix, binaries, images, say):
 def down(say=None):
     """Works from whatever is left, also without a state folder. Says nothing where there is nothing."""
     say = say or Progress()
-    if not os.path.exists(STATE) and not cgroups.folders():
-        say("the lab is not up")
-        return
     if os.geteuid() != 0:
         raise LabError("not root")
+    if not os.path.exists(STATE) and not cgroups.folders():
+        remove_mount_points()  # which another lab may have left
+        say("the lab is not up")
+        return
     processes.kill_all()
     cgroups.remove()
     for line in open("/proc/self/mounts", encoding="utf-8").read().splitlines()[::-1]:
