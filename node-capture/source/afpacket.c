@@ -21,7 +21,10 @@
 
 /* So many targets find room for the smallest ring at least, whatever others have taken. */
 #define RESERVED_TARGETS 256u
-#define RING_FIRST_MAX   (16u * 1024u * 1024u)
+#define RING_SHARE_MAX   (16u * 1024u * 1024u)
+/* The first ring is there at once: memory takes up to 6 ms a megabyte to be zeroed. Its share of
+ * the budget comes a moment later. */
+#define RING_BEGIN       (2u * 1024u * 1024u)
 #define RING_LARGEST     (64u * 1024u * 1024u)
 #define RING_GROWTH      4u
 #define GROW_AGAIN_NS    (1000u * (uint64_t)NS_PER_MS) /* after a failure */
@@ -38,6 +41,7 @@ typedef struct AfPacket {
     TargetContext context;
     uint64_t ring_budget;
     GHashTable *targets; /* id -> Target */
+    unsigned beginning;  /* targets that have yet to be given their share */
     unsigned growing;    /* targets with a larger ring on its way, or an old one still there */
     uint64_t lag_ns; /* a packet that was stamped so long ago has been handed out by a whole pass */
     bool may_nap;    /* the last pass had something, but no ring was filling up */
@@ -75,16 +79,22 @@ static uint64_t spare_bytes(const AfPacket *self)
     return used < self->ring_budget ? self->ring_budget - used : 0;
 }
 
+/* What a target that is not known to be busy may have. */
+static size_t share_bytes(const AfPacket *self)
+{
+    uint64_t share = spare_bytes(self) / 8;
+    size_t bytes = RING_SHARE_MAX;
+    while (bytes > RING_SMALLEST && bytes > share)
+        bytes /= 2;
+    return bytes;
+}
+
 /* 0: not even the smallest fits. */
 static size_t first_ring_bytes(const AfPacket *self)
 {
     if (afpacket_ring_bytes(&self->source) + RING_SMALLEST > self->ring_budget)
         return 0;
-    uint64_t share = spare_bytes(self) / 8;
-    size_t bytes = RING_FIRST_MAX;
-    while (bytes > RING_SMALLEST && bytes > share)
-        bytes /= 2;
-    return bytes;
+    return MIN(share_bytes(self), RING_BEGIN);
 }
 
 /* 0: there is no larger one to be had. The old ring goes soon after, but until then both count. */
@@ -132,6 +142,8 @@ static int afpacket_add(Source *source, const CaptureTarget *capture, const char
         return error;
     }
     g_hash_table_insert(self->targets, GUINT_TO_POINTER(target->id), target);
+    target->begins = true;
+    self->beginning++;
     self->lag_ns = MAX(self->lag_ns, target->ring.retire_ms * (uint64_t)NS_PER_MS + SLACK_NS);
     /* A target has up to two sockets; and there is wake_fd. */
     self->events_max = 2 * (int)g_hash_table_size(self->targets) + 1;
@@ -157,6 +169,8 @@ static void afpacket_remove(Source *source, uint32_t target_id, SourceTargetStat
         *ret_stats = target->stats;
     if (is_growing(target))
         self->growing--;
+    if (target->begins)
+        self->beginning--;
     g_hash_table_remove(self->targets, GUINT_TO_POINTER(target_id));
 }
 
@@ -180,16 +194,27 @@ static int afpacket_set_snap_length(Source *source, uint32_t bytes)
     return result;
 }
 
-static void grow(AfPacket *self, Target *target)
+static void grow_to(AfPacket *self, Target *target, size_t bytes)
 {
-    uint64_t now = clock_monotonic_ns();
-    if (is_growing(target) || now < target->grow_after_monotonic_ns)
-        return;
-    size_t bytes = larger_ring_bytes(self, target->ring.length);
-    if (bytes && target_grow(target, bytes, &self->context) == 0)
+    if (bytes > target->ring.length && target_grow(target, bytes, &self->context) == 0)
         self->growing++;
     else
-        target->grow_after_monotonic_ns = now + GROW_AGAIN_NS;
+        target->grow_after_monotonic_ns = clock_monotonic_ns() + GROW_AGAIN_NS;
+}
+
+static void grow(AfPacket *self, Target *target)
+{
+    if (!is_growing(target) && clock_monotonic_ns() >= target->grow_after_monotonic_ns)
+        grow_to(self, target, larger_ring_bytes(self, target->ring.length));
+}
+
+static void give_share(AfPacket *self, Target *target)
+{
+    size_t bytes = share_bytes(self);
+    target->begins = false;
+    self->beginning--;
+    if (!is_growing(target) && bytes > target->ring.length)
+        grow_to(self, target, bytes);
 }
 
 static void switch_rings(AfPacket *self, Target *target)
@@ -205,10 +230,13 @@ static void switch_rings(AfPacket *self, Target *target)
                                       self->context.userdata);
 }
 
-/* Takes larger rings into use, and closes old ones out of which nothing can come any more. */
+/* Takes larger rings into use, closes old ones out of which nothing can come any more, and gives
+ * one target its share, if no ring is on its way. */
 static void go_on_growing(AfPacket *self)
 {
     uint64_t now = clock_monotonic_ns();
+    Target *next = NULL;
+    bool opening = false;
     GHashTableIter iter;
     void *value;
     g_hash_table_iter_init(&iter, self->targets);
@@ -221,7 +249,12 @@ static void go_on_growing(AfPacket *self)
             target_close_old(target);
             self->growing--;
         }
+        opening = opening || target->growth;
+        if (target->begins)
+            next = target;
     }
+    if (next && !opening)
+        give_share(self, next);
 }
 
 /* ---- Serving ------------------------------------------------------------------------------- */
@@ -309,7 +342,7 @@ static int afpacket_run(Source *source, int timeout_ms)
             return -errno;
         bool woken = serve(self, count);
         if (due && count >= 0) {
-            if (self->growing)
+            if (self->growing || self->beginning)
                 go_on_growing(self);
             tell_watermark(self, pass_ns);
             self->next_watermark_monotonic_ns = now + WATERMARK_INTERVAL_NS;
