@@ -79,10 +79,10 @@ static uint64_t spare_bytes(const AfPacket *self)
     return used < self->ring_budget ? self->ring_budget - used : 0;
 }
 
-/* What a target that is not known to be busy may have. */
-static size_t share_bytes(const AfPacket *self)
+/* What a target that is not known to be busy, and has `own_bytes`, may have. */
+static size_t share_bytes(const AfPacket *self, size_t own_bytes)
 {
-    uint64_t share = spare_bytes(self) / 8;
+    uint64_t share = (spare_bytes(self) + own_bytes) / 8;
     size_t bytes = RING_SHARE_MAX;
     while (bytes > RING_SMALLEST && bytes > share)
         bytes /= 2;
@@ -94,7 +94,7 @@ static size_t first_ring_bytes(const AfPacket *self)
 {
     if (afpacket_ring_bytes(&self->source) + RING_SMALLEST > self->ring_budget)
         return 0;
-    return MIN(share_bytes(self), RING_BEGIN);
+    return MIN(share_bytes(self, 0), RING_BEGIN);
 }
 
 /* 0: there is no larger one to be had. The old ring goes soon after, but until then both count. */
@@ -210,7 +210,7 @@ static void grow(AfPacket *self, Target *target)
 
 static void give_share(AfPacket *self, Target *target)
 {
-    size_t bytes = share_bytes(self);
+    size_t bytes = share_bytes(self, target->ring.length);
     target->begins = false;
     self->beginning--;
     if (!is_growing(target) && bytes > target->ring.length)
