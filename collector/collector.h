@@ -37,6 +37,7 @@ typedef struct CollectorConfig {
     char *label_selector;
     char *filter;         /* libpcap syntax, or NULL */
     uint32_t snap_length; /* 0: server's */
+    bool tls_keys;        /* ask for the secrets of TLS connections */
     CollectorVantage vantage;
     bool comments;          /* also a readable comment on every packet */
     const char *client;     /* "remoradump 0.1.0" */

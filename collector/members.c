@@ -30,6 +30,8 @@ static GBytes *encode_request(const CollectorConfig *config)
     request.targets = &targets;
     request.snap_length = config->snap_length;
     request.filter = config->filter ? config->filter : (char *)"";
+    request.tls =
+        config->tls_keys ? REMORA__V1__TLS_MODE__TLS_MODE_KEYS : REMORA__V1__TLS_MODE__TLS_MODE_OFF;
     request.client = (char *)(config->client ? config->client : "");
     size_t length = remora__v1__stream_request__get_packed_size(&request);
     uint8_t *bytes = g_malloc(length + 1);

@@ -218,6 +218,7 @@ static bool prepare(Capture *capture, char **operands, GError **error)
         .label_selector = options->selector,
         .filter = *capture->filter ? capture->filter : NULL,
         .snap_length = (uint32_t)options->snap_length,
+        .tls_keys = strcmp(options->tls, "keys") == 0,
         .vantage =
             strcmp(options->vantage, "all") == 0 ? COLLECTOR_VANTAGE_ALL : COLLECTOR_VANTAGE_ONE,
         .comments = options->comments,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 static const char *const vantages[] = {"one", "all", NULL};
+static const char *const tls_modes[] = {"off", "keys", NULL};
 static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
 
 #define AT(member) .offset = offsetof(RemoradumpOptions, member)
@@ -104,6 +105,18 @@ static const Option table[] = {
      .choices = vantages,
      .display = "Vantage points of a connection",
      AT(vantage)},
+    {.name = "tls",
+     .kind = OPTION_CHOICE,
+     .argument = "MODE",
+     .fallback = "off",
+     .help = "TLS: off, or keys (the secrets of connections that begin during the capture, so that "
+             "they are decrypted)",
+     .details = "The nodes take the secrets out of the memory of the pods' processes and they go "
+                "into the capture: whoever has the file can read these connections.",
+     .group = "Packets",
+     .display = "TLS",
+     .choices = tls_modes,
+     AT(tls)},
 
     {.name = "write",
      .short_name = 'w',

@@ -19,7 +19,7 @@ typedef struct RemoradumpOptions {
     char *selector;
     char *filter; /* Wireshark's --extcap-capture-filter */
     uint64_t snap_length;
-    char *vantage;
+    char *vantage, *tls;
 
     /* What becomes of them. */
     char *write, *fifo;

@@ -5,6 +5,8 @@
 
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
 
+static const char *const tls_modes[] = {"keys", "off", NULL};
+
 static const Option options[] = {
     {.name = "listen",
      .short_name = 'l',
@@ -162,6 +164,17 @@ static const Option options[] = {
      .group = "Capture",
      .environment = "REMORA_NO_PROCESSES",
      .offset = offsetof(NodeOptions, no_processes)},
+    {.name = "tls",
+     .kind = OPTION_CHOICE,
+     .argument = "MODE",
+     .fallback = "keys",
+     .help = "What readers may ask for of TLS: keys (the secrets of the pods' connections), or off",
+     .details =
+         "Nothing is hooked in any process before a reader asks for it, nor longer than that.",
+     .group = "Capture",
+     .choices = tls_modes,
+     .environment = "REMORA_TLS",
+     .offset = offsetof(NodeOptions, tls)},
     {.name = "log-level",
      .kind = OPTION_CHOICE,
      .argument = "LEVEL",

@@ -16,6 +16,7 @@ typedef struct NodeOptions {
     char *selector;
     uint64_t snap_length, ring_budget, queue_size;
     bool no_processes;
+    char *tls;
     char *log_level;
     bool help, version, manual;
 } NodeOptions;

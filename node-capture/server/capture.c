@@ -28,6 +28,7 @@ struct Capture {
     uint32_t last_target_id;
     uint32_t kernel_snap_length;
     uint64_t retry_ns; /* monotonic */
+    uint64_t wishes;
     CaptureStats stats;
     void (*before_packets)(void *userdata);
     void *before_userdata;
@@ -92,8 +93,15 @@ static void pod_open_once(Capture *capture, Pod *pod)
     }
 }
 
+static void subscribe(Capture *capture, Pod *pod, Stream *stream)
+{
+    capture->wishes++;
+    pod_subscribe(pod, stream);
+}
+
 static void pod_unsubscribe(Capture *capture, Pod *pod, Stream *stream)
 {
+    capture->wishes++;
     if (g_ptr_array_remove_fast(pod->streams, stream) && pod->streams->len == 0) {
         pod_close(capture, pod);
     }
@@ -138,7 +146,7 @@ void capture_begin_stream(Capture *capture, Stream *stream)
     g_hash_table_iter_init(&iter, capture->pods);
     while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
         if (pod_wanted_by(pod, stream)) {
-            pod_subscribe(pod, stream);
+            subscribe(capture, pod, stream);
         }
     }
 }
@@ -202,7 +210,7 @@ static void pod_match_streams(Capture *capture, Pod *pod, uint64_t since_ns)
         bool wants = pod_wanted_by(pod, stream);
         if (wants && !has) {
             pod_open_once(capture, pod);
-            pod_subscribe(pod, stream);
+            subscribe(capture, pod, stream);
             if (pod->target_id != 0) {
                 pod_tell_late(pod, stream, since_ns);
             }
@@ -234,6 +242,7 @@ void capture_pod_vanished(Capture *capture, const char *uid)
     Pod *pod = g_hash_table_lookup(capture->pods, uid);
     if (pod) {
         pod_close(capture, pod);
+        capture->wishes++;
         g_hash_table_remove(capture->pods, uid);
     }
 }
@@ -263,6 +272,8 @@ void capture_pod_left_out(Capture *capture, const Entity *entity, bool excluded,
     if (pod->netns_fd >= 0) {
         close(pod->netns_fd);
         pod->netns_fd = -1;
+        pod->netns_inode = 0;
+        capture->wishes++;
     }
     pod_set_reason(pod, NULL);
     pod->left_out = reason;
@@ -456,6 +467,56 @@ void capture_run(Capture *capture, int timeout_ms)
         stream_lock(stream);
         stream_unlock(stream);
     }
+}
+
+/* ---- TLS secrets -----------------------------------------------------------------------------*/
+
+uint64_t capture_wishes(const Capture *capture)
+{
+    return capture->wishes;
+}
+
+static bool wants_secrets(const Pod *pod)
+{
+    for (guint i = 0; pod->netns_inode && i < pod->streams->len; i++) {
+        if (stream_wish(g_ptr_array_index(pod->streams, i))->tls_keys) {
+            return true;
+        }
+    }
+    return false;
+}
+
+GArray *capture_tls_pods(const Capture *capture)
+{
+    GArray *inodes = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    GHashTableIter iter;
+    const Pod *pod;
+    g_hash_table_iter_init(&iter, capture->pods);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
+        if (wants_secrets(pod)) {
+            g_array_append_val(inodes, pod->netns_inode);
+        }
+    }
+    return inodes;
+}
+
+bool capture_tell_secrets(Capture *capture, uint64_t netns_inode, Fact *fact)
+{
+    bool told = false;
+    GHashTableIter iter;
+    const Pod *pod;
+    g_hash_table_iter_init(&iter, capture->pods);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
+        for (guint i = 0; pod->netns_inode == netns_inode && i < pod->streams->len; i++) {
+            Stream *stream = g_ptr_array_index(pod->streams, i);
+            if (stream_wish(stream)->tls_keys) {
+                queue_fact(stream_lock(stream), fact);
+                stream_unlock(stream);
+                told = true;
+            }
+        }
+    }
+    return told;
 }
 
 void capture_wake(Capture *capture)

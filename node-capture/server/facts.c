@@ -70,6 +70,18 @@ Fact *fact_socket_owner(const Remora__V1__SocketOwner *owner)
     return fact_new(FACT_SOCKET_OWNER, message.to_unix_ns != 0, &key.base, &response.base);
 }
 
+Fact *fact_tls_secrets(uint64_t time_unix_ns, const char *lines, size_t length)
+{
+    static const Remora__V1__TlsSecrets key = REMORA__V1__TLS_SECRETS__INIT; /* empty */
+    Remora__V1__TlsSecrets message = REMORA__V1__TLS_SECRETS__INIT;
+    message.time_unix_ns = time_unix_ns;
+    message.key_log = (ProtobufCBinaryData){length, (uint8_t *)(uintptr_t)lines};
+    Remora__V1__StreamResponse response = REMORA__V1__STREAM_RESPONSE__INIT;
+    response.body_case = REMORA__V1__STREAM_RESPONSE__BODY_TLS_SECRETS;
+    response.tls_secrets = &message;
+    return fact_new(FACT_TLS_SECRETS, false, &key.base, &response.base);
+}
+
 Fact *fact_ref(Fact *fact)
 {
     g_atomic_int_inc(&fact->refs);

@@ -24,6 +24,7 @@ typedef enum FactKind {
     FACT_TRANSLATION,
     FACT_SOCKET_OWNER,
     FACT_KINDS,
+    FACT_TLS_SECRETS = FACT_KINDS, /* is never kept: told once */
 } FactKind;
 
 typedef struct Fact {
@@ -39,6 +40,8 @@ typedef struct Fact {
  * NULL if it has over FACT_BYTES_MAX. */
 Fact *fact_translation(const Remora__V1__Translation *translation);
 Fact *fact_socket_owner(const Remora__V1__SocketOwner *owner);
+/* Lines of a key log. */
+Fact *fact_tls_secrets(uint64_t time_unix_ns, const char *lines, size_t length);
 Fact *fact_ref(Fact *fact);
 Fact *fact_unref(Fact *fact); /* NULL is fine; returns NULL */
 static inline const uint8_t *fact_message(const Fact *fact)

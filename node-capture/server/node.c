@@ -51,6 +51,7 @@ struct Node {
     Known *known;
     FactFeed *facts;
     Owners *owners;
+    Secrets *secrets;
     Connections *connections;
     ConntrackSource *conntrack; /* until the start */
     bool owners_wanted;
@@ -208,6 +209,7 @@ static void collect_counters(Node *node)
     fact_feed_stats(node->facts, &node->counters.facts);
     owners_stats(node->owners, &node->counters.sockets);
     connections_stats(node->connections, &node->counters.connections);
+    secrets_stats(node->secrets, &node->counters.secrets);
     if (node->targets->ops->stats) {
         node->targets->ops->stats(node->targets, &node->counters.targets);
     }
@@ -330,6 +332,7 @@ static void run_owners(Node *node)
 static void before_packets(void *userdata)
 {
     Node *node = userdata;
+    secrets_run(node->secrets, node->capture);
     if (owners_run(node->owners, node->owners_wanted)) {
         fact_feed_run(node->facts, capture_streams(node->capture), clock_monotonic_ns());
     }
@@ -345,12 +348,17 @@ void node_set_socket_owners(Node *node, SocketOwners *sockets)
     owners_set_sockets(node->owners, sockets);
 }
 
-static void on_connections_problem(const char *subject, const char *message, void *userdata)
+static void tell_problem(const char *subject, const char *message, void *userdata)
 {
     node_tell_problem(userdata, subject, message);
 }
 
-static const ConnectionsCallbacks connections_callbacks = {on_fact, on_connections_problem};
+Secrets *node_secrets(Node *node)
+{
+    return node->secrets;
+}
+
+static const ConnectionsCallbacks connections_callbacks = {on_fact, tell_problem};
 
 void node_set_connections(Node *node, ConntrackSource *source)
 {
@@ -443,6 +451,7 @@ static void one_pass(Node *node, int timeout_ms)
     tell_known(node);
     answer_questions(node);
     run_owners(node);
+    secrets_run(node->secrets, node->capture);
     fact_feed_run(node->facts, capture_streams(node->capture), clock_monotonic_ns());
     bool idle = capture_streams(node->capture)->len == 0;
     int wait_ms = known_has_streams(node->known) ? 0 : idle ? IDLE_MS : PASS_MS;
@@ -529,6 +538,8 @@ Node *node_new(const NodeInfo *info, Selector *allowed)
     node->facts = fact_feed_new(wake, node);
     node->owners = owners_new(&owners_callbacks, node);
     node->connections = connections_new(info->node, &connections_callbacks, node);
+    node->secrets = secrets_new(wake, node);
+    secrets_set_problem(node->secrets, tell_problem);
     capture_set_before_packets(node->capture, before_packets, node);
     node->problems = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     node->commands = g_async_queue_new_full(command_free);
@@ -570,6 +581,7 @@ Node *node_free(Node *node)
 {
     if (node) {
         node_stop(node, "remora-node ends");
+        secrets_free(node->secrets);
         connections_free(node->connections);
         if (node->conntrack) {
             node->conntrack->ops->free(node->conntrack);

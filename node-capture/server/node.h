@@ -12,6 +12,7 @@
 #include "node-capture/server/facts.h"
 #include "node-capture/server/info.h"
 #include "node-capture/server/owners.h"
+#include "node-capture/server/secrets.h"
 #include "node-capture/server/snapshot.h"
 #include "node-capture/server/stream.h"
 #include "node-capture/source/source.h"
@@ -32,6 +33,9 @@ Owners *node_owners(Node *node);
 void node_set_socket_owners(Node *node, SocketOwners *sockets);
 /* Before node_start(): where connections whose addresses are rewritten are told; taken over. */
 void node_set_connections(Node *node, ConntrackSource *source);
+
+/* Before node_start(): to be given the source of TLS secrets, and userdata of its callbacks. */
+Secrets *node_secrets(Node *node);
 
 /* Takes over both and starts the thread. */
 void node_start(Node *node, Source *source, Targets *targets);

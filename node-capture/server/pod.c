@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "node-capture/server/pod.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -11,6 +12,10 @@ Pod *pod_new(const Entity *entity, int netns_fd)
     Pod *pod = g_new0(Pod, 1);
     pod->entity = entity_ref(entity);
     pod->netns_fd = netns_fd;
+    struct stat status;
+    if (netns_fd >= 0 && fstat(netns_fd, &status) == 0) {
+        pod->netns_inode = status.st_ino;
+    }
     pod->interfaces =
         g_ptr_array_new_with_free_func((GDestroyNotify)(void (*)(void))node_interface_unref);
     pod->streams = g_ptr_array_new();

@@ -13,6 +13,7 @@
 typedef struct Pod {
     Entity *entity;
     int netns_fd;           /* ours; -1: there is none */
+    uint64_t netns_inode;   /* of that; 0: there is none */
     bool excluded;          /* by the configuration */
     const char *left_out;   /* why it is not captured, if that is no fault; else NULL */
     bool absent;            /* left out because it does not run */

@@ -77,9 +77,26 @@ static char *summarize(const Remora__V1__StreamRequest *request, uint32_t snap_l
     g_autofree char *namespaces = join(targets->namespaces, targets->n_namespaces);
     g_autofree char *pods = join(targets->pods, targets->n_pods);
     g_autofree char *text = g_strdup_printf(
-        "client [%s], namespaces [%s], pods [%s], selector [%s], filter [%s], snap length %u",
-        request->client, namespaces, pods, targets->label_selector, request->filter, snap_length);
+        "client [%s], namespaces [%s], pods [%s], selector [%s], filter [%s], snap length %u, TLS "
+        "%s",
+        request->client, namespaces, pods, targets->label_selector, request->filter, snap_length,
+        request->tls == REMORA__V1__TLS_MODE__TLS_MODE_KEYS ? "keys" : "off");
     return printable(text);
+}
+
+static bool check_tls(const Service *service, Remora__V1__TlsMode mode, GError **error)
+{
+    if (mode == REMORA__V1__TLS_MODE__TLS_MODE_OFF ||
+        (mode == REMORA__V1__TLS_MODE__TLS_MODE_KEYS && service->config.tls_keys)) {
+        return true;
+    }
+    if (mode == REMORA__V1__TLS_MODE__TLS_MODE_KEYS) {
+        g_set_error(error, RPC_ERROR, EACCES,
+                    "this node gives no TLS secrets (it runs with --tls off); ask without them");
+    } else {
+        g_set_error(error, RPC_ERROR, EINVAL, "TLS mode %d is not known here", (int)mode);
+    }
+    return false;
 }
 
 static bool read_wish(const Service *service, const Remora__V1__StreamRequest *request,
@@ -91,6 +108,9 @@ static bool read_wish(const Service *service, const Remora__V1__StreamRequest *r
                     FILTER_MAX, CLIENT_MAX, strlen(request->filter), strlen(request->client));
         return false;
     }
+    if (!check_tls(service, request->tls, error)) {
+        return false;
+    }
     Selector *selector = selector_new(request->targets, error);
     if (!selector) {
         return false;
@@ -100,6 +120,7 @@ static bool read_wish(const Service *service, const Remora__V1__StreamRequest *r
         .protocol_version = CLAMP(request->protocol_version, 1, REMORA_PROTOCOL_VERSION),
         .selector = selector,
         .snap_length = MIN(wanted, service->config.snap_length),
+        .tls_keys = request->tls == REMORA__V1__TLS_MODE__TLS_MODE_KEYS,
         .filter = g_strdup(request->filter),
         .client = printable(request->client),
     };
@@ -154,7 +175,8 @@ static void start_stream(RpcCall *call, const uint8_t *bytes, size_t length, voi
     g_autoptr(GError) error = NULL;
     StreamWish wish;
     if (!read_wish(service, request, &wish, &error)) {
-        refuse(service, call, -EINVAL, error->message);
+        bool denied = error->domain == RPC_ERROR && error->code == EACCES;
+        refuse(service, call, denied ? -EACCES : -EINVAL, error->message);
     } else if (g_atomic_int_add(&service->streams, 1) >= (int)service->config.max_streams) {
         g_atomic_int_add(&service->streams, -1);
         refuse(service, call, -EMSGSIZE,

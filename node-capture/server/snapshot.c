@@ -124,6 +124,10 @@ static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeC
     add(snapshot, "identity_events_total", counters->identity_events,
         "Changes to what is known of the cluster");
     add_connection_counters(snapshot, &counters->connections);
+    add(snapshot, "tls_secrets_total", counters->secrets.lines,
+        "Lines of TLS secrets that streams were given");
+    add(snapshot, "tls_secrets_lost_total", counters->secrets.lost,
+        "Times that TLS secrets found no room on their way to the streams");
     add(snapshot, "socket_events_total", counters->sockets.events,
         "What the kernel told of sockets and their owners");
     add(snapshot, "socket_events_lost_total", counters->sockets.lost,

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "node-capture/connections/conntrack.h"
+#include "node-capture/server/secrets.h"
 #include "node-capture/server/capture.h"
 #include "node-capture/server/fact-feed.h"
 #include "node-capture/targets/socket-owners.h"
@@ -21,6 +22,7 @@ typedef struct NodeCounters {
     SocketOwnersStats sockets;
     TargetsStats targets;
     ConntrackCounters connections;
+    SecretsStats secrets;
 } NodeCounters;
 
 #define SNAPSHOT_COUNTERS_MAX 48u

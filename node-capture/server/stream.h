@@ -21,6 +21,7 @@ typedef struct StreamWish {
     uint32_t protocol_version; /* the one both sides speak */
     Selector *selector;
     uint32_t snap_length;
+    bool tls_keys; /* is given the secrets of TLS connections */
     char *filter;  /* "": none */
     char *client;  /* printable */
     char *summary; /* printable, of all this, for the log */

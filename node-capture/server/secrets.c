@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "node-capture/server/secrets.h"
+
+#include <string.h>
+
+typedef struct Waiting {
+    uint64_t netns_inode;
+    Fact *fact;
+    unsigned lines;
+} Waiting;
+
+struct Secrets {
+    TlsKeys *keys;
+    void (*wake)(void *userdata);
+    void (*problem)(const char *subject, const char *message, void *userdata);
+    void *userdata;
+    uint64_t wishes; /* capture_wishes() of what the source follows */
+
+    GMutex lock;     /* of all below */
+    GArray *waiting; /* of Waiting */
+    SecretsStats stats;
+};
+
+static void waiting_clear(void *waiting)
+{
+    fact_unref(((Waiting *)waiting)->fact);
+}
+
+static GArray *waiting_new(void)
+{
+    GArray *waiting = g_array_new(FALSE, FALSE, sizeof(Waiting));
+    g_array_set_clear_func(waiting, waiting_clear);
+    return waiting;
+}
+
+Secrets *secrets_new(void (*wake)(void *userdata), void *userdata)
+{
+    Secrets *secrets = g_new0(Secrets, 1);
+    secrets->wake = wake;
+    secrets->userdata = userdata;
+    secrets->waiting = waiting_new();
+    g_mutex_init(&secrets->lock);
+    return secrets;
+}
+
+Secrets *secrets_free(Secrets *secrets)
+{
+    if (secrets) {
+        if (secrets->keys) {
+            secrets->keys->ops->free(secrets->keys);
+        }
+        g_array_unref(secrets->waiting);
+        g_mutex_clear(&secrets->lock);
+        g_free(secrets);
+    }
+    return NULL;
+}
+
+static unsigned count_lines(const char *lines, size_t length)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < length; i++) {
+        count += lines[i] == '\n';
+    }
+    return count;
+}
+
+static void on_secrets(uint64_t netns_inode, uint64_t time_unix_ns, const char *lines,
+                       size_t length, void *userdata)
+{
+    Secrets *secrets = userdata;
+    Waiting waiting = {netns_inode, fact_tls_secrets(time_unix_ns, lines, length),
+                       count_lines(lines, length)};
+    g_mutex_lock(&secrets->lock);
+    bool room = secrets->waiting->len < SECRETS_WAITING_MAX && waiting.fact;
+    bool first = secrets->waiting->len == 0;
+    if (room) {
+        g_array_append_val(secrets->waiting, waiting);
+    } else {
+        secrets->stats.lost++;
+    }
+    g_mutex_unlock(&secrets->lock);
+    if (!room) {
+        fact_unref(waiting.fact);
+    } else if (first) {
+        secrets->wake(secrets->userdata);
+    }
+}
+
+static void on_problem(const char *subject, const char *message, void *userdata)
+{
+    Secrets *secrets = userdata;
+    if (secrets->problem) {
+        secrets->problem(subject, message, secrets->userdata);
+    }
+}
+
+const TlsKeysCallbacks secrets_keys_callbacks = {on_secrets, on_problem};
+
+void secrets_set_source(Secrets *secrets, TlsKeys *keys)
+{
+    secrets->keys = keys;
+}
+
+void secrets_set_problem(Secrets *secrets,
+                         void (*problem)(const char *subject, const char *message, void *userdata))
+{
+    secrets->problem = problem;
+}
+
+/* The source follows what the streams want now. */
+static void follow(Secrets *secrets, const Capture *capture)
+{
+    uint64_t wishes = capture_wishes(capture);
+    if (!secrets->keys || secrets->wishes == wishes) {
+        return;
+    }
+    secrets->wishes = wishes;
+    g_autoptr(GArray) inodes = capture_tls_pods(capture);
+    secrets->keys->ops->follow(secrets->keys, (const uint64_t *)(void *)inodes->data, inodes->len);
+}
+
+static GArray *take_waiting(Secrets *secrets)
+{
+    GArray *taken = NULL;
+    g_mutex_lock(&secrets->lock);
+    if (secrets->waiting->len > 0) {
+        taken = secrets->waiting;
+        secrets->waiting = waiting_new();
+    }
+    g_mutex_unlock(&secrets->lock);
+    return taken;
+}
+
+void secrets_run(Secrets *secrets, Capture *capture)
+{
+    follow(secrets, capture);
+    g_autoptr(GArray) taken = take_waiting(secrets);
+    uint64_t lines = 0;
+    for (guint i = 0; taken && i < taken->len; i++) {
+        const Waiting *waiting = &g_array_index(taken, Waiting, i);
+        if (capture_tell_secrets(capture, waiting->netns_inode, waiting->fact)) {
+            lines += waiting->lines;
+        }
+    }
+    g_mutex_lock(&secrets->lock);
+    secrets->stats.lines += lines;
+    g_mutex_unlock(&secrets->lock);
+}
+
+void secrets_stats(Secrets *secrets, SecretsStats *ret)
+{
+    g_mutex_lock(&secrets->lock);
+    *ret = secrets->stats;
+    g_mutex_unlock(&secrets->lock);
+}

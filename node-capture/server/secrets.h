@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* TLS secrets on their way from where they are taken to the streams that asked for them, and the
+ * other way which pods' are wanted. Nothing is kept: who asks later is told of later ones. */
+#pragma once
+
+#include "node-capture/server/capture.h"
+#include "node-capture/tls/keys.h"
+
+#define SECRETS_WAITING_MAX 65536u /* facts; beyond it they are lost, and counted */
+
+typedef struct Secrets Secrets;
+
+typedef struct SecretsStats {
+    uint64_t lines; /* told to at least one stream */
+    uint64_t lost;  /* facts that found no room */
+} SecretsStats;
+
+/* `wake` is called from any thread when there is something for secrets_run(). */
+Secrets *secrets_new(void (*wake)(void *userdata), void *userdata);
+/* Frees the source first. NULL is fine; returns NULL. */
+Secrets *secrets_free(Secrets *secrets);
+
+extern const TlsKeysCallbacks secrets_keys_callbacks; /* userdata: the Secrets */
+/* Takes the source over; its problems are told to `problem`. Before the capture thread starts. */
+void secrets_set_source(Secrets *secrets, TlsKeys *keys);
+void secrets_set_problem(Secrets *secrets,
+                         void (*problem)(const char *subject, const char *message, void *userdata));
+
+/* The capture thread, before the streams get packets. */
+void secrets_run(Secrets *secrets, Capture *capture);
+void secrets_stats(Secrets *secrets, SecretsStats *ret); /* any thread */
