@@ -162,6 +162,15 @@ static const Option options[] = {
      .group = "Capture",
      .environment = "REMORA_NO_PROCESSES",
      .offset = offsetof(NodeOptions, no_processes)},
+    {.name = "explain-tls",
+     .kind = OPTION_STRING,
+     .argument = "FILE|PID",
+     .help = "Print how TLS secrets would be taken from a program, library or running process, and "
+             "exit",
+     .details = "Nothing is attached. Of a process all files that it has mapped to run are looked "
+                "at, in its own root.",
+     .group = "General",
+     .offset = offsetof(NodeOptions, explain_tls)},
     {.name = "log-level",
      .kind = OPTION_CHOICE,
      .argument = "LEVEL",

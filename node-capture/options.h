@@ -16,7 +16,7 @@ typedef struct NodeOptions {
     char *selector;
     uint64_t snap_length, ring_budget, queue_size;
     bool no_processes;
-    char *log_level;
+    char *log_level, *explain_tls;
     bool help, version, manual;
 } NodeOptions;
 

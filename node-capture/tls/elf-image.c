@@ -146,9 +146,8 @@ static int read_segments(ElfImage *image, size_t *ret_dynamic, size_t *ret_dynam
         } else if (type == PT_NOTE && !image->build_id_length) {
             read_note(image, (size_t)offset, (size_t)length);
         } else if (type == PT_GNU_EH_FRAME) {
-            image->unwind_index =
-                (ElfRange){image->bytes + offset, (size_t)length,
-                           elf_u64(segment + offsetof(Elf64_Phdr, p_vaddr))};
+            image->unwind_index = (ElfRange){image->bytes + offset, (size_t)length,
+                                             elf_u64(segment + offsetof(Elf64_Phdr, p_vaddr))};
         }
     }
     return image->n_loads ? 0 : -EBADMSG;
@@ -197,7 +196,8 @@ static void read_sections(ElfImage *image)
     }
 }
 
-/* The end of the chains of DT_GNU_HASH is the end of the table of symbols, whose length nothing else tells. */
+/* The end of the chains of DT_GNU_HASH is the end of the table of symbols, whose length nothing
+ * else tells. */
 static size_t symbols_by_gnu_hash(ElfImage *image, uint64_t address)
 {
     ElfRange table = elf_at(image, address);
@@ -278,18 +278,21 @@ static ElfTable table_at(const ElfImage *image, uint64_t address, uint64_t count
 static void read_dynamic(ElfImage *image, size_t offset, size_t count)
 {
     Dynamic dynamic = read_entries(image, offset, count);
-    image->relocations = table_at(image, dynamic.relocations,
-                                  dynamic.relocations_length / sizeof(Elf64_Rela), sizeof(Elf64_Rela));
+    image->relocations =
+        table_at(image, dynamic.relocations, dynamic.relocations_length / sizeof(Elf64_Rela),
+                 sizeof(Elf64_Rela));
     ElfRange names = elf_at(image, dynamic.names);
-    names.length = names.length < dynamic.names_length ? names.length : (size_t)dynamic.names_length;
+    names.length =
+        names.length < dynamic.names_length ? names.length : (size_t)dynamic.names_length;
     image->dynamic_names = names;
     if (dynamic.soname < names.length &&
         memchr(names.bytes + dynamic.soname, 0, names.length - (size_t)dynamic.soname)) {
         image->soname = (const char *)names.bytes + dynamic.soname;
     }
     const uint8_t *hash = dynamic.hash ? elf_bytes_at(image, dynamic.hash, 8) : NULL;
-    size_t symbols = hash ? elf_u32(hash + 4)
-                          : dynamic.gnu_hash ? symbols_by_gnu_hash(image, dynamic.gnu_hash) : 0;
+    size_t symbols = hash               ? elf_u32(hash + 4)
+                     : dynamic.gnu_hash ? symbols_by_gnu_hash(image, dynamic.gnu_hash)
+                                        : 0;
     image->dynamic_symbols = table_at(image, dynamic.symbols, symbols, sizeof(Elf64_Sym));
 }
 
@@ -395,7 +398,9 @@ void elf_find_symbols(ElfImage *image, const char *const *names, unsigned count,
     find_in_table(image, image->symbols, image->names, names, count, ret);
 }
 
-/* .eh_frame_hdr as GNU ld and lld write it (LSB Core, 10.6.2): pointers relative to its own beginning, sorted. */
+/* .eh_frame_hdr as GNU ld and lld write it (LSB Core, 10.6.2): places relative to its own
+ * beginning, sorted. Its entries lead to descriptions (FDE) of which the length of the code is the
+ * fourth word. */
 int elf_function_begins(const ElfImage *image, uint64_t address)
 {
     const ElfRange *index = &image->unwind_index;
@@ -407,10 +412,10 @@ int elf_function_begins(const ElfImage *image, uint64_t address)
     if (high > (index->length - 12) / 8) {
         return -1;
     }
-    while (low < high) {
+    while (low < high) { /* `low` becomes the first entry behind the address */
         size_t middle = low + (high - low) / 2;
         uint64_t start =
-            index->address + (uint64_t)(int64_t)(int32_t)elf_u32(index->bytes + 12 + middle * 8);
+            index->address + (uint64_t)(int32_t)elf_u32(index->bytes + 12 + middle * 8);
         if (start == address) {
             return 1;
         }
@@ -420,7 +425,15 @@ int elf_function_begins(const ElfImage *image, uint64_t address)
             high = middle;
         }
     }
-    return 0;
+    if (low == 0) {
+        return -1;
+    }
+    const uint8_t *entry = index->bytes + 12 + (low - 1) * 8;
+    uint64_t start = index->address + (uint64_t)(int32_t)elf_u32(entry);
+    const uint8_t *description =
+        elf_bytes_at(image, index->address + (uint64_t)(int32_t)elf_u32(entry + 4), 16);
+    bool is_inside = description && address - start < elf_u32(description + 12);
+    return is_inside ? 0 : -1;
 }
 
 const uint8_t *elf_search(ElfImage *image, ElfRange range, const void *needle, size_t length)

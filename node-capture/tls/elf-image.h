@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A view on the bytes of an ELF file that nobody has checked: a program or library as it lies on the disk of a pod. Nothing
- * is copied or allocated and nothing is read outside the bytes, whatever the headers claim. What is wrong in a part that
- * is not needed (sections, symbols, notes) makes that part missing, not the file unreadable.
+/* A view on the bytes of an ELF file that nobody has checked: a program or library as it lies on
+ * the disk of a pod. Nothing is copied or allocated and nothing is read outside the bytes, whatever
+ * the headers claim. What is wrong in a part that is not needed (sections, symbols, notes) makes
+ * that part missing, not the file unreadable.
  *
- * Work is counted in bytes looked at. When `work` reaches `work_limit`, every search ends as if nothing more were there
- * and elf_exhausted() is true, so that headers which name the same bytes again and again cost a bounded time.
+ * Work is counted in bytes looked at. When `work` reaches `work_limit`, every search ends as if
+ * nothing more were there and elf_exhausted() is true, so that headers which name the same bytes
+ * again and again cost a bounded time.
  *
- * Not elfutils: their libraries trust the tables of a file in more places than a file from a stranger's container deserves,
- * want sections where stripped programs have none, and what is needed here is little.
+ * Not elfutils: their libraries trust the tables of a file in more places than a file from a
+ * stranger's container deserves, want sections where stripped programs have none, and what is
+ * needed here is little.
  *
- * Source: System V ABI, chapters 4 and 5; generic and processor supplements for x86-64 and AArch64. */
+ * Source: System V ABI, chapters 4 and 5; generic and processor supplements for x86-64 and AArch64.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -62,8 +66,8 @@ typedef struct ElfImage {
     uint64_t work, work_limit;
 } ElfImage;
 
-/* 0; -ENOEXEC: no ELF; -ENOTSUP: ELF of 32 bits; -ENOSYS: of a processor that is not known here; -EBADMSG: headers that
- * contradict the file. `bytes` must live as long as the image. */
+/* 0; -ENOEXEC: no ELF; -ENOTSUP: ELF of 32 bits; -ENOSYS: of a processor that is not known here;
+ * -EBADMSG: headers that contradict the file. `bytes` must live as long as the image. */
 int elf_image_init(ElfImage *image, const uint8_t *bytes, size_t length);
 
 /* Counts the work; false when there has been too much. */
@@ -73,7 +77,8 @@ static inline bool elf_exhausted(const ElfImage *image)
     return image->work >= image->work_limit;
 }
 
-/* The bytes at an address up to the end of its mapping; length 0 where there are none in the file. */
+/* The bytes at an address up to the end of its mapping; length 0 where there are none in the file.
+ */
 ElfRange elf_at(const ElfImage *image, uint64_t address);
 /* `length` bytes at an address, or NULL. */
 const uint8_t *elf_bytes_at(const ElfImage *image, uint64_t address, size_t length);
@@ -87,11 +92,12 @@ ElfRange elf_section(ElfImage *image, const char *name);
 /* The pointer at an address after relocation (R_*_RELATIVE). */
 bool elf_pointer(ElfImage *image, uint64_t address, uint64_t *ret_value);
 
-/* Defined symbols of the given names, of the dynamic table first, then of .symtab, in one pass over each. ret[i].address
- * is 0 where there is none of names[i]. */
+/* Defined symbols of the given names, of the dynamic table first, then of .symtab, in one pass over
+ * each. ret[i].address is 0 where there is none of names[i]. */
 void elf_find_symbols(ElfImage *image, const char *const *names, unsigned count, ElfSymbol *ret);
 
-/* By the index of unwind tables: does a function begin at this address? -1: there is no such index. */
+/* By the index of unwind tables: 1: a function begins at this address; 0: it is inside of one; -1:
+ * they say nothing of it. */
 int elf_function_begins(const ElfImage *image, uint64_t address);
 
 /* The first place of a needle in a range, counted as work; NULL: none. */

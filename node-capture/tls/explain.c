@@ -90,8 +90,8 @@ static void print_implementation(TlsArch arch, const TlsImplementation *found, F
                                            [TLS_DOUBTFUL] = "doubtful, not hooked",
                                            [TLS_NOT_HOOKED] = "not hooked"};
     fprintf(out, "  %s%s%s (by %s): %s%s%s\n", tls_library_name(found->library),
-            *found->version ? " " : "", found->version, found->evidence,
-            verdicts[found->verdict], *found->reason ? ", because " : "", found->reason);
+            *found->version ? " " : "", found->version, found->evidence, verdicts[found->verdict],
+            *found->reason ? ", because " : "", found->reason);
     if (found->verdict != TLS_NOT_HOOKED) {
         print_function(arch, &found->key_log, out);
     }
@@ -99,7 +99,8 @@ static void print_implementation(TlsArch arch, const TlsImplementation *found, F
 
 void tls_explain_file(const char *path, const TlsFile *file, FILE *out)
 {
-    fprintf(out, "%s\n  ELF, %s, %s, build id ", path, file->arch == TLS_X86_64 ? "x86-64" : "arm64",
+    fprintf(out, "%s\n  ELF, %s, %s, build id ", path,
+            file->arch == TLS_X86_64 ? "x86-64" : "arm64",
             file->is_fixed ? "fixed addresses" : "movable");
     for (size_t i = 0; i < file->build_id_length; i++) {
         fprintf(out, "%02x", file->build_id[i]);

@@ -77,7 +77,7 @@ int tls_find(const uint8_t *bytes, size_t length, TlsFile *ret)
     LabelSites labels;
     Library libraries[LIBRARIES_MAX];
     label_sites_find(&image, &labels);
-    unsigned count = library_recognise(&image, &labels, libraries);
+    unsigned count = library_recognise(&image, &labels, ret->is_go, libraries);
     for (unsigned i = 0; i < count; i++) {
         add(&image, &labels, &libraries[i], ret);
     }

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Finds in an ELF file what a hook needs to take the secrets of TLS connections: the internal function that is called with
- * (session, label, secret, length) at each secret. It is found by structure, not by versions. docs/tls.md says how.
+/* Finds in an ELF file what a hook needs to take the secrets of TLS connections: the internal
+ * function that is called with (session, label, secret, length) at each secret. It is found by
+ * structure, not by versions. docs/tls.md says how.
  *
- * Pure: bytes in, answer out; no allocation, no I/O, no globals, any thread. The bytes are not trusted; the time is
- * bounded by their length (TlsFile.work). */
+ * Pure: bytes in, answer out; no allocation, no I/O, no globals, any thread. The bytes are not
+ * trusted; the time is bounded by their length (TlsFile.work). */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define TLS_CHAIN_MAX    4
-#define TLS_OFFSET_MAX   65536 /* in an object */
+#define TLS_CHAIN_MAX           4
+#define TLS_OFFSET_MAX          65536 /* in an object */
 #define TLS_IMPLEMENTATIONS_MAX 6
-#define TLS_REASON_SIZE  160
-#define TLS_VERSION_SIZE 48
-#define TLS_BUILD_ID_MAX 64
+#define TLS_REASON_SIZE         160
+#define TLS_VERSION_SIZE        48
+#define TLS_BUILD_ID_MAX        64
 
 typedef enum TlsArch { TLS_X86_64, TLS_ARM64 } TlsArch;
 
@@ -48,14 +49,16 @@ typedef struct TlsPlace {
     uint32_t number;
 } TlsPlace;
 
-/* From a pointer p: for all offsets but the last p = *(p + offset), then p + the last one is the address. count 0: none. */
+/* From a pointer p: for all offsets but the last p = *(p + offset), then p + the last one is the
+ * address. count 0: none. */
 typedef struct TlsChain {
     uint32_t count;
     int32_t offsets[TLS_CHAIN_MAX];
 } TlsChain;
 
 typedef enum TlsRandomOrigin {
-    TLS_RANDOM_ON_THE_WIRE, /* not known: to be found in the session object by randoms seen in ClientHellos */
+    TLS_RANDOM_ON_THE_WIRE, /* not known: to be found in the session object by randoms seen in
+                               ClientHellos */
     TLS_RANDOM_ACCESSOR,    /* decoded from the exported function that returns it */
     TLS_RANDOM_BODY,        /* decoded from the key-log function itself */
     TLS_RANDOM_ARGUMENT,    /* is an argument of the key-log function */
@@ -92,10 +95,10 @@ typedef struct TlsKeyLog {
     bool random_agrees; /* accessor and key-log function say the same */
 
     /* How it was found, by references to labels: */
-    unsigned sites;       /* instructions that take a label's address and lead to a call with it */
-    unsigned votes;       /* of these, to this function */
-    unsigned labels;      /* of these, the labels, a bit each */
-    int begins_function;  /* 1, 0: the unwind tables say so; -1: they do not tell */
+    unsigned sites;      /* instructions that take a label's address and lead to a call with it */
+    unsigned votes;      /* of these, to this function */
+    unsigned labels;     /* of these, the labels, a bit each */
+    int begins_function; /* 1, 0: the unwind tables say so; -1: they do not tell */
     /* or by name: */
     bool by_symbol;
 } TlsKeyLog;
@@ -103,7 +106,7 @@ typedef struct TlsKeyLog {
 typedef struct TlsImplementation {
     TlsLibrary library;
     TlsVerdict verdict;
-    const char *evidence; /* how it was recognised: a symbol or string; static */
+    const char *evidence;           /* how it was recognised: a symbol or string; static */
     char version[TLS_VERSION_SIZE]; /* for people only; may be empty */
     char reason[TLS_REASON_SIZE];   /* empty if hooked */
     TlsKeyLog key_log;              /* if hooked or doubtful */
@@ -120,14 +123,15 @@ typedef struct TlsFile {
     uint64_t work, work_limit; /* bytes looked at; at the limit the search was given up */
 } TlsFile;
 
-/* 0: *ret is filled, also where there is no TLS in it. -ENOEXEC: no ELF; -ENOTSUP: 32 bits; -ENOSYS: another processor;
- * -EBADMSG: headers that contradict the file. */
+/* 0: *ret is filled, also where there is no TLS in it. -ENOEXEC: no ELF; -ENOTSUP: 32 bits;
+ * -ENOSYS: another processor; -EBADMSG: headers that contradict the file. */
 int tls_find(const uint8_t *bytes, size_t length, TlsFile *ret);
 
 const char *tls_library_name(TlsLibrary library);
 const char *tls_label_name(TlsLabel label);
 
-/* Where the value of a place stands in struct pt_regs, in bytes; of a place on the stack: the stack pointer. -1: nowhere. */
+/* Where the value of a place stands in struct pt_regs, in bytes; of a place on the stack: the stack
+ * pointer. -1: nowhere. */
 int tls_place_pt_regs(TlsArch arch, TlsPlace place);
 /* "rsi", "x1", "[sp+8]", "nowhere"; static or in `buffer`. */
 const char *tls_place_name(TlsArch arch, TlsPlace place, char buffer[static 16]);

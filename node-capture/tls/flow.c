@@ -97,7 +97,7 @@ static void take_effect(ElfArch arch, FlowState *state, const Instruction *instr
         break;
     case OPERATION_STORE:
         break;
-    default:
+    default: /* OPERATION_INDEXED and OPERATION_OTHER */
         assign(state, instruction->target, (FlowValue){.kind = FLOW_UNKNOWN});
     }
     assign(state, instruction->also, (FlowValue){.kind = FLOW_UNKNOWN});

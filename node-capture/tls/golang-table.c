@@ -3,12 +3,13 @@
 
 #include <string.h>
 
-#define MAGIC_BYTES    8
-#define HEADER_BYTES   (MAGIC_BYTES + 8 * 8)
-#define FUNCTIONS_MAX  (UINT64_C(1) << 24)
-/* runtime.moduledata, in pointers: where its minpc stands behind the pointer to the table (Go 1.16 to 1.27). */
-#define MODULE_MINPC   20
-#define MODULE_MAXPC   21
+#define MAGIC_BYTES   8
+#define HEADER_BYTES  (MAGIC_BYTES + 8 * 8)
+#define FUNCTIONS_MAX (UINT64_C(1) << 24)
+/* runtime.moduledata, in pointers: where its minpc stands behind the pointer to the table (Go 1.16
+ * to 1.27). */
+#define MODULE_MINPC 20
+#define MODULE_MAXPC 21
 
 static bool read_number(const GoTable *table, uint64_t at, unsigned size, uint64_t *ret)
 {
@@ -69,8 +70,8 @@ static bool read_header(GoTable *table)
         table->infos = table->entries;
     }
     uint64_t entry = has_short_entries(table) ? 8 : 16;
-    return table->functions && table->functions < FUNCTIONS_MAX && table->names < table->range.length &&
-           table->entries < table->range.length &&
+    return table->functions && table->functions < FUNCTIONS_MAX &&
+           table->names < table->range.length && table->entries < table->range.length &&
            table->functions <= (table->range.length - table->entries) / entry;
 }
 
@@ -88,9 +89,9 @@ static bool read_function(const GoTable *table, uint64_t i, uint64_t *ret_entry_
     return *ret_info < table->range.length;
 }
 
-/* Programs that are moved and linked by another linker than Go's do not begin with Go's code, and the header's word gets
- * its value from a relocation, or (since 1.26) is no longer filled. The module that points to the table says where its
- * first function is. */
+/* Programs that are moved and linked by another linker than Go's do not begin with Go's code, and
+ * the header's word gets its value from a relocation, or (since 1.26) is no longer filled. The
+ * module that points to the table says where its first function is. */
 static uint64_t text_by_module(ElfImage *image, const GoTable *table, ElfRange range)
 {
     for (size_t i = 0; i + (MODULE_MAXPC + 1) * 8 <= range.length && elf_work(image, 8); i += 8) {
@@ -100,7 +101,8 @@ static uint64_t text_by_module(ElfImage *image, const GoTable *table, ElfRange r
             !elf_pointer(image, at + MODULE_MAXPC * 8, &high)) {
             continue;
         }
-        if (elf_is_code(image, low) && low < high && read_number(table, table->entries, 4, &pointer)) {
+        if (elf_is_code(image, low) && low < high &&
+            read_number(table, table->entries, 4, &pointer)) {
             return low - pointer;
         }
     }
@@ -159,7 +161,8 @@ static bool search(ElfImage *image, ElfRange range, GoTable *ret)
         }
         size_t at = (size_t)(found - range.bytes) - 1;
         if ((range.address + at) % 8 == 0 &&
-            accept(image, (ElfRange){range.bytes + at, range.length - at, range.address + at}, ret)) {
+            accept(image, (ElfRange){range.bytes + at, range.length - at, range.address + at},
+                   ret)) {
             return true;
         }
         from = at + 2;

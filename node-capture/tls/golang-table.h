@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* .gopclntab: which function begins where. Source: Go's src/debug/gosym/pclntab.go and src/runtime/symtab.go. */
+/* .gopclntab: which function begins where. Source: Go's src/debug/gosym/pclntab.go and
+ * src/runtime/symtab.go. */
 #pragma once
 
 #include "node-capture/tls/elf-image.h"
 
-typedef enum GoTableVersion { GO_TABLE_1_2, GO_TABLE_1_16, GO_TABLE_1_18, GO_TABLE_1_20 } GoTableVersion;
+typedef enum GoTableVersion {
+    GO_TABLE_1_2,
+    GO_TABLE_1_16,
+    GO_TABLE_1_18,
+    GO_TABLE_1_20
+} GoTableVersion;
 
 typedef struct GoTable {
     ElfRange range; /* from its magic number on */

@@ -11,8 +11,16 @@
 #define PROLOGUE_MAX  64
 #define VERSION_BYTES 32
 
-/* What is passed: config, label, length, random, length, capacity, secret, length, capacity: words 0, 1, ... */
-enum { WORD_CONFIG, WORD_LABEL, WORD_LABEL_LENGTH, WORD_RANDOM, WORD_SECRET = 6, WORD_SECRET_LENGTH };
+/* What is passed: config, label, length, random, length, capacity, secret, length, capacity: words
+ * 0, 1, ... */
+enum {
+    WORD_CONFIG,
+    WORD_LABEL,
+    WORD_LABEL_LENGTH,
+    WORD_RANDOM,
+    WORD_SECRET = 6,
+    WORD_SECRET_LENGTH
+};
 
 typedef enum Abi { ABI_UNKNOWN, ABI_STACK, ABI_REGISTERS } Abi;
 
@@ -29,7 +37,8 @@ static void copy_version(const uint8_t *text, uint64_t length, char ret[static T
     ret[length] = '\0';
 }
 
-/* Source: src/debug/buildinfo/buildinfo.go. Since 1.18 the string stands there, before it is pointed to. */
+/* Source: src/debug/buildinfo/buildinfo.go. Since 1.18 the string stands there, before it is
+ * pointed to. */
 static void read_version(ElfImage *image, char ret[static TLS_VERSION_SIZE])
 {
     for (unsigned i = 0; i < image->n_loads && !*ret; i++) {
@@ -54,14 +63,15 @@ static void read_version(ElfImage *image, char ret[static TLS_VERSION_SIZE])
 
 /* ---- How arguments are passed --------------------------------------------------------------- */
 
-/* Every function that is not tiny begins by comparing its stack with the limit in the running goroutine: that is found by
- * r14 where arguments come in registers, by thread-local storage where they come on the stack. */
+/* Every function that is not tiny begins by comparing its stack with the limit in the running
+ * goroutine: that is found by r14 where arguments come in registers, by thread-local storage where
+ * they come on the stack. */
 static Abi abi_x86(const uint8_t *code)
 {
-    static const uint8_t by_r14[] = {0x49, 0x3b, 0x66, 0x10};                 /* cmp rsp, [r14+16] */
-    static const uint8_t by_r14_large[] = {0x4d, 0x3b, 0x66, 0x10};           /* cmp r12, [r14+16] */
-    static const uint8_t by_fs[] = {0x64, 0x48, 0x8b, 0x0c, 0x25};            /* mov rcx, fs:... */
-    static const uint8_t by_fs_moved[] = {0x64, 0x48, 0x8b, 0x09};            /* mov rcx, fs:[rcx] */
+    static const uint8_t by_r14[] = {0x49, 0x3b, 0x66, 0x10};       /* cmp rsp, [r14+16] */
+    static const uint8_t by_r14_large[] = {0x4d, 0x3b, 0x66, 0x10}; /* cmp r12, [r14+16] */
+    static const uint8_t by_fs[] = {0x64, 0x48, 0x8b, 0x0c, 0x25};  /* mov rcx, fs:... */
+    static const uint8_t by_fs_moved[] = {0x64, 0x48, 0x8b, 0x09};  /* mov rcx, fs:[rcx] */
     for (unsigned i = 0; i < 24; i++) {
         if (memcmp(code + i, by_r14, 4) == 0 || memcmp(code + i, by_r14_large, 4) == 0) {
             return ABI_REGISTERS;
@@ -104,7 +114,8 @@ static void describe(const ElfImage *image, const GoTable *table, TlsImplementat
     Abi abi = image->arch == ELF_X86_64 ? abi_x86(code) : abi_arm64(code, table);
     if (abi == ABI_UNKNOWN) {
         ret->verdict = TLS_DOUBTFUL;
-        snprintf(ret->reason, sizeof(ret->reason), "what " FUNCTION " begins with is not understood");
+        snprintf(ret->reason, sizeof(ret->reason),
+                 "what " FUNCTION " begins with is not understood");
         return;
     }
     unsigned minor = 0;
@@ -112,7 +123,8 @@ static void describe(const ElfImage *image, const GoTable *table, TlsImplementat
     if (table->version == GO_TABLE_1_2 && minor < 12) {
         /* Before 1.12 it got no label: the one thing that no structure tells. */
         ret->verdict = TLS_DOUBTFUL;
-        snprintf(ret->reason, sizeof(ret->reason), "Go is older than 1.12, or its version is not told");
+        snprintf(ret->reason, sizeof(ret->reason),
+                 "Go is older than 1.12, or its version is not told");
         return;
     }
     ret->verdict = TLS_HOOKED;

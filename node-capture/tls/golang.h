@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Go programs: crypto/tls.(*Config).writeKeyLog by the table of functions (.gopclntab), which stripped programs have, too. */
+/* Go programs: crypto/tls.(*Config).writeKeyLog by the table of functions (.gopclntab), which
+ * stripped programs have, too. */
 #pragma once
 
 #include "node-capture/tls/elf-image.h"

@@ -6,7 +6,8 @@ static int64_t sign_extend(uint64_t value, unsigned bits)
     return (int64_t)(value << (64 - bits)) >> (64 - bits);
 }
 
-static void set(Instruction *ret, Operation operation, uint32_t target, uint32_t source, int64_t value)
+static void set(Instruction *ret, Operation operation, uint32_t target, uint32_t source,
+                int64_t value)
 {
     ret->operation = operation;
     ret->target = (uint8_t)target;
@@ -20,7 +21,8 @@ static bool branches(uint32_t word, uint64_t address, Instruction *ret)
     int64_t goal19 = (int64_t)address + sign_extend(word >> 5 & 0x7ffff, 19) * 4;
     int64_t goal14 = (int64_t)address + sign_extend(word >> 5 & 0x3fff, 14) * 4;
     if ((word & 0x7c000000) == 0x14000000) {
-        set(ret, word >> 31 ? OPERATION_CALL : OPERATION_JUMP, REGISTER_NONE, REGISTER_NONE, goal26);
+        set(ret, word >> 31 ? OPERATION_CALL : OPERATION_JUMP, REGISTER_NONE, REGISTER_NONE,
+            goal26);
     } else if ((word & 0xff000000) == 0x54000000 || (word & 0x7e000000) == 0x34000000) {
         set(ret, OPERATION_BRANCH, REGISTER_NONE, REGISTER_NONE, goal19); /* b.cond, cbz, cbnz */
     } else if ((word & 0x7e000000) == 0x36000000) {
@@ -50,7 +52,8 @@ static bool addresses(uint32_t word, uint64_t address, Instruction *ret)
     } else if ((word & 0x9f000000) == 0x10000000) {
         set(ret, OPERATION_CONSTANT, target, REGISTER_NONE, (int64_t)address + immediate);
     } else if ((word & 0xff800000) == 0x91000000 || (word & 0xff800000) == 0xd1000000) {
-        set(ret, OPERATION_ADD, target, source, word >> 30 & 1 ? -low : low); /* add, sub (64 bits) */
+        set(ret, OPERATION_ADD, target, source,
+            word >> 30 & 1 ? -low : low); /* add, sub (64 bits) */
     } else if ((word & 0xffe0ffe0) == 0xaa0003e0) {
         set(ret, OPERATION_MOVE, target, word >> 16 & 31, 0); /* orr xd, xzr, xm */
     } else if ((word & 0x7f800000) == 0x52800000) {
@@ -75,8 +78,8 @@ static bool memory(uint32_t word, Instruction *ret)
         set(ret, OPERATION_LOAD, target, source, sign_extend(word >> 12 & 0x1ff, 9)); /* ldur */
     } else if ((word & 0x3a000000) == 0x38000000) {
         bool is_unsigned_offset = word >> 24 & 1;
-        bool is_load = word >> 22 & 3, writes_back = !is_unsigned_offset && !(word >> 21 & 1) &&
-                                                     (word >> 10 & 1);
+        bool is_load = word >> 22 & 3,
+             writes_back = !is_unsigned_offset && !(word >> 21 & 1) && (word >> 10 & 1);
         ret->target = is_load && !is_vector ? (uint8_t)target : REGISTER_NONE;
         ret->also = writes_back ? (uint8_t)source : REGISTER_NONE;
     } else if ((word & 0x3a000000) == 0x28000000) {
@@ -105,7 +108,8 @@ bool instruction_arm64(const uint8_t *bytes, size_t length, uint64_t address, In
     if (branches(word, address, ret) || addresses(word, address, ret) || memory(word, ret)) {
         return true;
     }
-    /* Data processing writes its lowest field; hints and barriers have 31 there, as comparisons do. */
+    /* Data processing writes its lowest field; hints and barriers have 31 there, as comparisons do.
+     */
     bool is_vector = (word & 0x0e000000) == 0x0e000000;
     ret->target = is_vector ? REGISTER_NONE : (uint8_t)(word & 31);
     return true;

@@ -5,9 +5,10 @@
 
 #define LENGTH_MAX 15
 
-/* What follows an opcode: nothing `.`, ModRM `m`; immediates of 8 bits `b`, of 32 (16 with prefix 66) `z`, with ModRM `M`
- * and `Z`; `v` as z but 64 bits with REX.W; jumps `j` (8 bits) `J` (32); `o` an address of 64 bits; `w` 16 bits; `e` 24 bits;
- * `3` ModRM and an immediate if its /r is 0 or 1 (test); `x` not in 64-bit mode. Prefixes and escapes (`p`) are seen to before. */
+/* What follows an opcode: nothing `.`, ModRM `m`; immediates of 8 bits `b`, of 32 (16 with prefix
+ * 66) `z`, with ModRM `M` and `Z`; `v` as z but 64 bits with REX.W; jumps `j` (8 bits) `J` (32);
+ * `o` an address of 64 bits; `w` 16 bits; `e` 24 bits; `3` ModRM and an immediate if its /r is 0 or
+ * 1 (test); `x` not in 64-bit mode. Prefixes and escapes (`p`) are seen to before. */
 static const char one_byte[257] = "mmmmbzxxmmmmbzxp" /* 00 */
                                   "mmmmbzxxmmmmbzxx"
                                   "mmmmbzpxmmmmbzpx"
@@ -49,8 +50,8 @@ typedef struct Decoder {
     uint64_t address;
     uint8_t rex, map, opcode, mode, reg, rm;
     bool has_66, is_vector, has_modrm;
-    uint8_t base;         /* of the operand in memory; REGISTER_NONE: relative to rip, or there is an index */
-    bool is_rip_relative;
+    uint8_t base; /* of the operand in memory, or REGISTER_NONE */
+    bool is_rip_relative, has_index;
     int64_t displacement; /* with is_rip_relative: without the address yet */
     int64_t immediate;
 } Decoder;
@@ -148,8 +149,8 @@ static bool read_modrm(Decoder *d)
         if (!take_byte(d, &sib)) {
             return false;
         }
-        bool has_index = (sib >> 3 & 7) != 4 || (d->rex & 2);
-        d->base = has_index ? REGISTER_NONE : (uint8_t)((sib & 7) | (d->rex & 1) << 3);
+        d->has_index = (sib >> 3 & 7) != 4 || (d->rex & 2);
+        d->base = (uint8_t)((sib & 7) | (d->rex & 1) << 3);
         if ((sib & 7) == 5 && d->mode == 0) {
             d->base = REGISTER_NONE;
             return take(d, 4, &d->displacement);
@@ -202,7 +203,8 @@ static bool read_operands(Decoder *d)
 
 /* ---- Meaning -------------------------------------------------------------------------------- */
 
-static void set(Instruction *ret, Operation operation, uint8_t target, uint8_t source, int64_t value)
+static void set(Instruction *ret, Operation operation, uint8_t target, uint8_t source,
+                int64_t value)
 {
     ret->operation = operation;
     ret->target = target;
@@ -220,7 +222,9 @@ static void spoil_rm(const Decoder *d, Instruction *ret)
 static void mean_move(const Decoder *d, Instruction *ret)
 {
     bool is_wide = d->rex & 8;
-    if (d->opcode == 0x8d) {
+    if (d->has_index) {
+        ret->target = d->opcode == 0x89 ? REGISTER_NONE : d->reg;
+    } else if (d->opcode == 0x8d) {
         if (d->is_rip_relative) {
             set(ret, OPERATION_CONSTANT, d->reg, REGISTER_NONE,
                 (int64_t)(d->address + d->at + (uint64_t)d->displacement));
@@ -334,6 +338,8 @@ static void mean_two_byte(const Decoder *d, Instruction *ret)
             (int64_t)(d->address + d->at + (uint64_t)d->immediate));
     } else if (op == 0x0b || op == 0xb9 || op == 0xff) {
         ret->operation = OPERATION_TRAP;
+    } else if (d->has_index && (op == 0xb6 || op == 0xbe)) {
+        set(ret, OPERATION_INDEXED, d->reg, d->base, d->displacement);
     } else if ((op >= 0x40 && op <= 0x4f) || op == 0x2c || op == 0x2d || op == 0x50 || op == 0xd7 ||
                op == 0xaf || (op >= 0xb6 && op <= 0xbf && op != 0xba) || op == 0x02 || op == 0x03) {
         ret->target = d->reg;

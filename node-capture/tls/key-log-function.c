@@ -8,35 +8,53 @@
 #define ARGUMENTS      6
 #define PATH_STEPS     96  /* from the label to the call */
 #define SITE_STEPS     600 /* on all paths of a site */
+#define STUB_STEPS     4
 
 typedef struct Candidate {
     uint64_t address;
     unsigned argument; /* that the label stands in */
+    bool has_length;   /* the next argument is the label's length */
     unsigned votes, labels;
-    bool is_called; /* else only jumped to, which may be inside a function */
 } Candidate;
 
+/* What follows a site: a call that gets the label, and before it a jump with the label in the same
+ * place as for a call, which may be a call at the end of a function, or stay inside. */
+typedef struct Trail {
+    Candidate call, jump;
+} Trail;
+
 typedef struct Tally {
-    const LabelSites *sites;
+    ElfImage *image;
     const LabelSite *site;
-    ElfArch arch;
+    Trail trail; /* of this site */
     Candidate candidates[CANDIDATES_MAX];
     unsigned n_candidates;
-    /* of the site at hand */
-    Candidate found;
-    Candidate jump;
 } Tally;
 
-/* The argument that holds the label of this site, or ARGUMENTS. */
-static unsigned label_argument(const Tally *tally, const FlowState *state)
+static bool holds(const Tally *tally, const FlowState *state, unsigned argument, uint64_t number)
 {
-    for (unsigned i = 0; i < ARGUMENTS; i++) {
-        const FlowValue *value = &state->registers[instruction_argument(tally->arch, i)];
-        if (value->kind == FLOW_CONSTANT && (uint64_t)value->constant == tally->site->string) {
-            return i;
+    uint8_t reg = instruction_argument(tally->image->arch, argument);
+    return reg < REGISTERS && state->registers[reg].kind == FLOW_CONSTANT &&
+           (uint64_t)state->registers[reg].constant == number;
+}
+
+/* The function that a jump leads to is another library's: a stub of the linker's. */
+static bool is_stub(ElfImage *image, uint64_t address)
+{
+    for (unsigned i = 0; i < STUB_STEPS; i++) {
+        Instruction instruction;
+        ElfRange code = elf_at(image, address);
+        if (!instruction_decode(image->arch, code.bytes, code.length, address, &instruction) ||
+            instruction.operation == OPERATION_JUMP_INDIRECT) {
+            return true;
         }
+        bool goes_on = instruction.operation <= OPERATION_STORE;
+        if (!goes_on || (image->arch == ELF_X86_64 && instruction.target < REGISTERS)) {
+            return false;
+        }
+        address += instruction.length;
     }
-    return ARGUMENTS;
+    return false;
 }
 
 static FlowNext look_for_call(void *context, const FlowState *state, const Instruction *instruction,
@@ -47,71 +65,90 @@ static FlowNext look_for_call(void *context, const FlowState *state, const Instr
     if (after || (!is_call && instruction->operation != OPERATION_JUMP)) {
         return FLOW_ON;
     }
-    unsigned argument = label_argument(tally, state);
-    if (argument == ARGUMENTS) {
+    const LabelString *string = &tally->site->string;
+    unsigned argument = 0;
+    while (argument < ARGUMENTS && !holds(tally, state, argument, string->address)) {
+        argument++;
+    }
+    uint64_t length = strlen(tls_label_name(string->label));
+    Candidate candidate = {.address = (uint64_t)instruction->value,
+                           .argument = argument,
+                           .has_length = holds(tally, state, argument + 1, length)};
+    if (argument == ARGUMENTS || (is_call && is_stub(tally->image, candidate.address)) ||
+        (!string->is_terminated && !candidate.has_length)) {
         return FLOW_ON;
     }
-    Candidate candidate = {.address = (uint64_t)instruction->value, .argument = argument};
-    if (!is_call) {
-        tally->jump = candidate; /* a tail call, if others call it too */
-        return FLOW_ON;
+    if (is_call) {
+        tally->trail.call = candidate;
+        return FLOW_END;
     }
-    tally->found = candidate;
-    return FLOW_END;
+    if (!tally->trail.jump.address) {
+        tally->trail.jump = candidate;
+    }
+    return FLOW_ON;
 }
 
-static Candidate *candidate_of(Tally *tally, const Candidate *like)
+static Candidate *candidate_of(Tally *tally, const Candidate *like, bool creates)
 {
     for (unsigned i = 0; i < tally->n_candidates; i++) {
         Candidate *candidate = &tally->candidates[i];
-        if (candidate->address == like->address && candidate->argument == like->argument) {
+        if (candidate->address == like->address && candidate->argument == like->argument &&
+            candidate->has_length == like->has_length) {
             return candidate;
         }
     }
-    if (tally->n_candidates == CANDIDATES_MAX) {
+    if (!creates || tally->n_candidates == CANDIDATES_MAX) {
         return NULL;
     }
     tally->candidates[tally->n_candidates] = *like;
     return &tally->candidates[tally->n_candidates++];
 }
 
-static void vote(Tally *tally, const Candidate *chosen, bool is_called)
-{
-    Candidate *candidate = candidate_of(tally, chosen);
-    if (candidate) {
-        candidate->votes++;
-        candidate->labels |= 1u << tally->site->label;
-        candidate->is_called |= is_called;
-    }
-}
-
-static void ask_site(ElfImage *image, Tally *tally, const LabelSite *site)
+static Trail follow(Tally *tally, const LabelSite *site)
 {
     FlowState start = {.address = site->next};
     start.registers[site->reg] =
-        (FlowValue){.kind = FLOW_CONSTANT, .constant = (int64_t)site->string};
+        (FlowValue){.kind = FLOW_CONSTANT, .constant = (int64_t)site->string.address};
     tally->site = site;
-    tally->found = tally->jump = (Candidate){0};
-    flow_walk(image, &start, PATH_STEPS, SITE_STEPS, look_for_call, tally);
-    if (tally->jump.address && !(tally->found.address && tally->found.argument == 1)) {
-        vote(tally, &tally->jump, false);
-    } else if (tally->found.address) {
-        vote(tally, &tally->found, true);
+    tally->trail = (Trail){0};
+    flow_walk(tally->image, &start, PATH_STEPS, SITE_STEPS, look_for_call, tally);
+    return tally->trail;
+}
+
+/* A jump to what others call is a vote for that. */
+static void count_votes(Tally *tally, const LabelSites *sites, const Trail *trails)
+{
+    for (unsigned i = 0; i < sites->n_sites; i++) {
+        if (trails[i].call.address && !trails[i].jump.address) {
+            candidate_of(tally, &trails[i].call, true);
+        }
+    }
+    for (unsigned i = 0; i < sites->n_sites; i++) {
+        Candidate *candidate = NULL;
+        if (trails[i].jump.address) {
+            candidate = candidate_of(tally, &trails[i].jump, false);
+        }
+        if (!candidate && trails[i].call.address) {
+            candidate = candidate_of(tally, &trails[i].call, true);
+        }
+        if (candidate) {
+            candidate->votes++;
+            candidate->labels |= 1u << sites->sites[i].string.label;
+        }
     }
 }
 
-/* Most votes; what is only jumped to is none. *ret_sites: votes for all. */
+/* *ret_sites: votes for all. Of as many votes, one for what gets the label as second argument
+ * counts more. */
 static const Candidate *winner(const Tally *tally, unsigned *ret_sites)
 {
     const Candidate *best = NULL;
     *ret_sites = 0;
     for (unsigned i = 0; i < tally->n_candidates; i++) {
         const Candidate *candidate = &tally->candidates[i];
-        if (!candidate->is_called) {
-            continue;
-        }
         *ret_sites += candidate->votes;
-        if (!best || candidate->votes > best->votes) {
+        if (!best || candidate->votes > best->votes ||
+            (candidate->votes == best->votes && candidate->argument == 1)) {
             best = candidate;
         }
     }
@@ -173,11 +210,12 @@ static TlsVerdict judge(ElfImage *image, const Candidate *best, unsigned sites, 
 TlsVerdict key_log_function_find(ElfImage *image, const LabelSites *sites, TlsKeyLog *ret,
                                  char reason[static TLS_REASON_SIZE])
 {
-    Tally tally = {.sites = sites, .arch = image->arch};
+    Tally tally = {.image = image};
+    Trail trails[LABEL_SITES_MAX];
     for (unsigned i = 0; i < sites->n_sites; i++) {
-        ask_site(image, &tally, &sites->sites[i]);
+        trails[i] = follow(&tally, &sites->sites[i]);
     }
-    /* A jump into a function that others call is a vote for it. */
+    count_votes(&tally, sites, trails);
     unsigned count;
     const Candidate *best = winner(&tally, &count);
     if (!best) {
@@ -190,8 +228,9 @@ TlsVerdict key_log_function_find(ElfImage *image, const LabelSites *sites, TlsKe
         .address = best->address,
         .session = {TLS_C_ARGUMENT, 0},
         .label = {TLS_C_ARGUMENT, 1},
-        .secret = {TLS_C_ARGUMENT, 2},
-        .secret_length = {TLS_C_ARGUMENT, 3},
+        .label_length = {best->has_length ? TLS_C_ARGUMENT : TLS_NOWHERE, 2},
+        .secret = {TLS_C_ARGUMENT, best->has_length ? 3 : 2},
+        .secret_length = {TLS_C_ARGUMENT, best->has_length ? 4 : 3},
         .sites = count,
         .votes = best->votes,
         .labels = best->labels,
@@ -201,15 +240,20 @@ TlsVerdict key_log_function_find(ElfImage *image, const LabelSites *sites, TlsKe
 
 /* ---- The client random ---------------------------------------------------------------------- */
 
-#define RANDOM_BYTES      32
-#define ACCESSOR_STEPS    256 /* on one path */
-#define ACCESSOR_ALL      4000
-#define BODY_STEPS        400
+#define RANDOM_BYTES   32
+#define ACCESSOR_STEPS 256  /* on one path */
+#define READER_STEPS   4000 /* on all paths */
+#define BODY_STEPS     400
 
 /* Addresses inside the session, or inside what it points to, that a function forms. */
+typedef enum Reader {
+    READS_COPY,  /* copies it to where the second argument points */
+    READS_DATUM, /* stores its address there (gnutls_datum_t.data) */
+    READS_BYTES, /* passes it on, or looks at its bytes one by one */
+} Reader;
+
 typedef struct Addresses {
-    bool wants_stored; /* only what is stored to where the second argument points (gnutls_datum_t.data) */
-    ElfArch arch;
+    Reader reader;
     TlsChain chain; /* count 0: none yet */
     bool is_contradicted;
 } Addresses;
@@ -235,7 +279,7 @@ static FlowNext look_for_address(void *context, const FlowState *state,
                                  const Instruction *instruction, bool after)
 {
     Addresses *addresses = context;
-    if (addresses->wants_stored) {
+    if (addresses->reader == READS_DATUM) {
         const FlowValue *target = &state->registers[instruction->target & (REGISTERS - 1)];
         const FlowValue *source = &state->registers[instruction->source & (REGISTERS - 1)];
         if (!after && instruction->operation == OPERATION_STORE && target->kind == FLOW_OUTPUT &&
@@ -244,7 +288,15 @@ static FlowNext look_for_address(void *context, const FlowState *state,
         }
         return FLOW_ON;
     }
-    if (after && instruction->operation == OPERATION_ADD) {
+    if (!after && instruction->operation == OPERATION_INDEXED && addresses->reader == READS_BYTES) {
+        FlowValue value = state->registers[instruction->source & (REGISTERS - 1)];
+        int64_t offset = value.kind == FLOW_OBJECT ? value.chain.offsets[value.chain.count - 1] : 0;
+        offset += instruction->value;
+        if (value.kind == FLOW_OBJECT && offset > 0 && offset <= TLS_OFFSET_MAX) {
+            value.chain.offsets[value.chain.count - 1] = (int32_t)offset;
+            add_address(addresses, &value.chain);
+        }
+    } else if (after && instruction->operation == OPERATION_ADD) {
         const FlowValue *value = &state->registers[instruction->target & (REGISTERS - 1)];
         if (value->kind == FLOW_OBJECT && value->chain.offsets[value->chain.count - 1] > 0) {
             add_address(addresses, &value->chain);
@@ -253,12 +305,12 @@ static FlowNext look_for_address(void *context, const FlowState *state,
     return FLOW_ON;
 }
 
-static TlsChain chain_of(ElfImage *image, uint64_t function, bool wants_stored, unsigned path_steps)
+static TlsChain chain_of(ElfImage *image, uint64_t function, Reader reader, unsigned path_steps)
 {
     FlowState start;
-    Addresses addresses = {.wants_stored = wants_stored, .arch = image->arch};
+    Addresses addresses = {.reader = reader};
     flow_enter(image, function, &start);
-    flow_walk(image, &start, path_steps, ACCESSOR_ALL, look_for_address, &addresses);
+    flow_walk(image, &start, path_steps, READER_STEPS, look_for_address, &addresses);
     return addresses.is_contradicted ? (TlsChain){0} : addresses.chain;
 }
 
@@ -271,9 +323,9 @@ void client_random_find(ElfImage *image, uint64_t accessor, bool is_gnutls, TlsK
 {
     TlsChain outside = {0};
     if (accessor) {
-        outside = chain_of(image, accessor, is_gnutls, ACCESSOR_STEPS);
+        outside = chain_of(image, accessor, is_gnutls ? READS_DATUM : READS_COPY, ACCESSOR_STEPS);
     }
-    TlsChain inside = chain_of(image, key_log->address, false, BODY_STEPS);
+    TlsChain inside = chain_of(image, key_log->address, READS_BYTES, BODY_STEPS);
     key_log->random_agrees = outside.count && is_same_chain(&outside, &inside);
     if (outside.count) {
         key_log->random_chain = outside;

@@ -21,14 +21,14 @@ const char *tls_label_name(TlsLabel label)
     return label < TLS_LABELS ? names[label] : "";
 }
 
-TlsLabel label_sites_at(const LabelSites *sites, uint64_t address)
+const LabelString *label_sites_at(const LabelSites *sites, uint64_t address)
 {
     for (unsigned i = 0; i < sites->n_strings; i++) {
         if (sites->strings[i].address == address) {
-            return sites->strings[i].label;
+            return &sites->strings[i];
         }
     }
-    return TLS_LABELS;
+    return NULL;
 }
 
 /* ---- The strings ---------------------------------------------------------------------------- */
@@ -36,9 +36,10 @@ TlsLabel label_sites_at(const LabelSites *sites, uint64_t address)
 /* What all labels contain: fewer searches over the file. */
 static const char *const needles[] = {"CLIENT_RANDOM", "TRAFFIC_SECRET", "EXPORTER_SECRET"};
 
-/* The label that has the needle found at `at`. What stands before a label does not count: a linker may let EXPORTER_SECRET be
- * the end of EARLY_EXPORTER_SECRET. */
-static void match_label(ElfRange range, size_t at, const char *needle, TlsLabel label, LabelSites *ret)
+/* The label that has the needle found at `at`. What stands before a label does not count: a linker
+ * may let EXPORTER_SECRET be the end of EARLY_EXPORTER_SECRET. */
+static void match_label(ElfRange range, size_t at, const char *needle, TlsLabel label,
+                        LabelSites *ret)
 {
     const char *inside = strstr(names[label], needle);
     size_t length = strlen(names[label]), before = inside ? (size_t)(inside - names[label]) : 0;
@@ -47,10 +48,9 @@ static void match_label(ElfRange range, size_t at, const char *needle, TlsLabel 
         return;
     }
     size_t end = at - before + length;
-    if (end < range.length && range.bytes[end] != 0) {
-        ret->n_other++;
-    } else if (end < range.length && ret->n_strings < LABEL_STRINGS_MAX) {
-        ret->strings[ret->n_strings++] = (LabelString){range.address + at - before, label};
+    if (ret->n_strings < LABEL_STRINGS_MAX) {
+        ret->strings[ret->n_strings++] = (LabelString){range.address + at - before, label,
+                                                       end < range.length && range.bytes[end] == 0};
     }
 }
 
@@ -59,8 +59,8 @@ static void find_strings(ElfImage *image, ElfRange range, const char *needle, La
     size_t from = 0;
     const uint8_t *found;
     while (from < range.length &&
-           (found = elf_search(image, (ElfRange){range.bytes + from, range.length - from, 0}, needle,
-                               strlen(needle)))) {
+           (found = elf_search(image, (ElfRange){range.bytes + from, range.length - from, 0},
+                               needle, strlen(needle)))) {
         size_t at = (size_t)(found - range.bytes);
         for (unsigned label = 0; label < TLS_LABELS; label++) {
             match_label(range, at, needle, (TlsLabel)label, ret);
@@ -82,11 +82,11 @@ static void consider(Scan *scan, size_t next, uint64_t address, uint8_t reg)
     if (address - scan->lowest > scan->highest - scan->lowest) {
         return;
     }
-    TlsLabel label = label_sites_at(scan->sites, address);
+    const LabelString *string = label_sites_at(scan->sites, address);
     LabelSites *sites = scan->sites;
-    if (label != TLS_LABELS && sites->n_sites < LABEL_SITES_MAX) {
-        sites->sites[sites->n_sites++] = (LabelSite){
-            .next = scan->code.address + next, .string = address, .label = label, .reg = reg};
+    if (string && sites->n_sites < LABEL_SITES_MAX) {
+        sites->sites[sites->n_sites++] =
+            (LabelSite){.next = scan->code.address + next, .string = *string, .reg = reg};
     }
 }
 
@@ -98,7 +98,8 @@ static void scan_x86(Scan *scan)
     while (at < end && (at = memchr(at, 0x8d, (size_t)(end - at)))) {
         if (at > bytes && end - at >= 6 && (at[1] & 0xc7) == 5 && (at[-1] & 0xfb) == 0x48) {
             size_t next = (size_t)(at - bytes) + 6;
-            uint64_t address = scan->code.address + next + (uint64_t)(int64_t)(int32_t)elf_u32(at + 2);
+            uint64_t address =
+                scan->code.address + next + (uint64_t)(int64_t)(int32_t)elf_u32(at + 2);
             consider(scan, next, address, (uint8_t)((at[1] >> 3 & 7) | (at[-1] & 4) << 1));
         }
         at++;
@@ -117,15 +118,17 @@ static void scan_x86_fixed(Scan *scan)
     }
 }
 
-/* adrp, and an add that may come later: a register's page is remembered until it gets another one. That other instructions
- * have changed it in between is not looked for: a sum that is by chance the address of a label is rare. */
+/* adrp, and an add that may come later: a register's page is remembered until it gets another one.
+ * That other instructions have changed it in between is not looked for: a sum that is by chance the
+ * address of a label is rare. */
 static void scan_arm64(Scan *scan)
 {
     uint64_t pages[REGISTERS] = {0};
     uint32_t known = 0;
     for (size_t i = 0; i + 4 <= scan->code.length; i += 4) {
         uint32_t word = elf_u32(scan->code.bytes + i);
-        bool is_page = (word & 0x1f000000) == 0x10000000, is_add = (word & 0xffc00000) == 0x91000000;
+        bool is_page = (word & 0x1f000000) == 0x10000000,
+             is_add = (word & 0xffc00000) == 0x91000000;
         Instruction found;
         if ((!is_page && !is_add) ||
             !instruction_arm64(scan->code.bytes + i, 4, scan->code.address + i, &found)) {
@@ -137,7 +140,9 @@ static void scan_arm64(Scan *scan)
         } else if (found.operation == OPERATION_CONSTANT) {
             consider(scan, i + 4, (uint64_t)found.value, found.target);
         } else if (found.operation == OPERATION_ADD && known >> found.source & 1) {
-            consider(scan, i + 4, pages[found.source] + (uint64_t)found.value, found.target);
+            pages[found.target] = pages[found.source] + (uint64_t)found.value;
+            known |= UINT32_C(1) << found.target;
+            consider(scan, i + 4, pages[found.target], found.target);
         }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Where a file keeps the labels of the key log (draft-ietf-tls-keylogfile) as C strings, and which instructions take their
- * addresses. */
+/* Where a file keeps the labels of the key log (draft-ietf-tls-keylogfile) and which instructions
+ * take their addresses. */
 #pragma once
 
 #include "node-capture/tls/elf-image.h"
@@ -12,13 +12,13 @@
 typedef struct LabelString {
     uint64_t address;
     TlsLabel label;
+    bool is_terminated; /* by a zero byte; else it is passed with its length */
 } LabelString;
 
 /* An instruction after which a register holds the label's address. */
 typedef struct LabelSite {
     uint64_t next; /* the instruction that follows */
-    uint64_t string;
-    TlsLabel label;
+    LabelString string;
     uint8_t reg;
 } LabelSite;
 
@@ -27,9 +27,8 @@ typedef struct LabelSites {
     unsigned n_strings;
     LabelSite sites[LABEL_SITES_MAX];
     unsigned n_sites;
-    unsigned n_other; /* labels that do not end with a zero byte: strings of Go or Rust */
 } LabelSites;
 
 void label_sites_find(ElfImage *image, LabelSites *ret);
-/* The label at this address, or TLS_LABELS. */
-TlsLabel label_sites_at(const LabelSites *sites, uint64_t address);
+/* The label at this address, or NULL. */
+const LabelString *label_sites_at(const LabelSites *sites, uint64_t address);

@@ -4,7 +4,8 @@
 
 #include "node-capture/tls/label-sites.h"
 
-/* Found in the file, as `library`; `accessor` returns the client random of a session, 0 where there is none. */
+/* Found in the file, as `library`; `accessor` returns the client random of a session, 0 where there
+ * is none. */
 typedef struct Library {
     TlsLibrary library;
     const char *evidence;
@@ -14,7 +15,9 @@ typedef struct Library {
 
 #define LIBRARIES_MAX 6
 
-/* All but Go's; the number of those in `ret`. */
-unsigned library_recognise(ElfImage *image, const LabelSites *labels, Library ret[static LIBRARIES_MAX]);
+/* All but Go's; the number of those in `ret`. Labels in a Go program that end as Go's strings do
+ * are Go's. */
+unsigned library_recognise(ElfImage *image, const LabelSites *labels, bool is_go,
+                           Library ret[static LIBRARIES_MAX]);
 /* Something like "3.0.19" for people, or an empty string. */
 void library_version(ElfImage *image, TlsLibrary library, char ret[static TLS_VERSION_SIZE]);

@@ -99,8 +99,8 @@ static bool remember(Seen *seen, const struct stat *status)
     return true;
 }
 
-/* What is mapped, also where another file has that name by now; else, without the right to do so, what has that name in the
- * process's own tree. */
+/* What is mapped, also where another file has that name by now; else, without the right to do so,
+ * what has that name in the process's own tree. */
 static int open_mapped(pid_t pid, const char *range, const char *path)
 {
     char name[PATH_MAX + 64];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The registers behind places. Source: System V ABI for x86-64, AAPCS64, Go's src/cmd/compile/abi-internal.md; struct pt_regs
- * of the kernel's arch/x86/include/asm/ptrace.h and arch/arm64/include/uapi/asm/ptrace.h. */
+/* The registers behind places. Source: System V ABI for x86-64, AAPCS64, Go's
+ * src/cmd/compile/abi-internal.md; struct pt_regs of the kernel's arch/x86/include/asm/ptrace.h and
+ * arch/arm64/include/uapi/asm/ptrace.h. */
 #include <stdio.h>
 
 #include "node-capture/tls/finder.h"
