@@ -128,11 +128,9 @@ static void describe(const ElfImage *image, const GoTable *table, TlsImplementat
         return;
     }
     ret->verdict = TLS_HOOKED;
-    log->by_symbol = true;
     log->label = place_of(abi, WORD_LABEL);
     log->label_length = place_of(abi, WORD_LABEL_LENGTH);
     log->random = place_of(abi, WORD_RANDOM);
-    log->random_origin = TLS_RANDOM_ARGUMENT;
     log->secret = place_of(abi, WORD_SECRET);
     log->secret_length = place_of(abi, WORD_SECRET_LENGTH);
 }
@@ -147,7 +145,9 @@ bool golang_find(ElfImage *image, TlsImplementation *ret, bool *ret_has_tls)
     *ret = (TlsImplementation){.library = TLS_GO, .evidence = ".gopclntab"};
     read_version(image, ret->version);
     ret->key_log.address = golang_table_look_up(image, &table, FUNCTION);
+    ret->key_log.by_symbol = true;
     ret->key_log.begins_function = ret->key_log.address ? 1 : -1;
+    ret->key_log.random_origin = TLS_RANDOM_ARGUMENT;
     if (ret->key_log.address) {
         *ret_has_tls = true;
         describe(image, &table, ret);

@@ -35,7 +35,7 @@ static const char two_byte[257] = "mmmmx.....x.xm.M" /* 00 */
                                   "MMMMmmm.mmxxmmmm"
                                   "JJJJJJJJJJJJJJJJ" /* 80 */
                                   "mmmmmmmmmmmmmmmm"
-                                  "...mMmxx...mMmmm"
+                                  "...mMmmm...mMmmm"
                                   "mmmmmmmmmmMmmmmm"
                                   "mmMmMMMm........" /* c0 */
                                   "mmmmmmmmmmmmmmmm"
