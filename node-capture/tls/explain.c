@@ -175,11 +175,12 @@ bool tls_explain(const char *target, FILE *out, GError **error)
     TlsFile file;
     guint64 pid = 0;
     int fd = open(target, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 && g_ascii_string_to_unsigned(target, 10, 1, G_MAXINT32, &pid, NULL)) {
+    int result = fd < 0 ? -errno : 0;
+    if (result && g_ascii_string_to_unsigned(target, 10, 1, G_MAXINT32, &pid, NULL)) {
         return explain_process((pid_t)pid, out, error);
     }
-    int result = fd < 0 ? -errno : tls_find_in_file(fd, &file);
     if (fd >= 0) {
+        result = tls_find_in_file(fd, &file);
         close(fd);
     }
     if (result) {

@@ -95,7 +95,9 @@ static Library by_labels(ElfImage *image, const ElfSymbol found[static SYMBOLS],
     static const struct {
         const char *text;
         TlsLibrary library;
-    } texts[] = {{"ssl/ssl_lib.cc", TLS_BORINGSSL}, {"ssl/ssl_lib.c", TLS_OPENSSL}};
+    } texts[] = {{"ssl/ssl_lib.cc", TLS_BORINGSSL},
+                 {"ssl/ssl_lib.c", TLS_OPENSSL},
+                 {"GNUTLS_DEBUG_LEVEL", TLS_GNUTLS}};
     for (unsigned i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
         if (has_string(image, texts[i].text)) {
             return (Library){texts[i].library, texts[i].text, random, NULL};

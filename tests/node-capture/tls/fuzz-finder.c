@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Any bytes as an ELF file: the finder ends, stays inside, and what may be hooked is code of the file. */
+/* Any bytes as an ELF file: the finder ends, stays inside, and what may be hooked is code of the
+ * file. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (unsigned i = 0; i < file.n_implementations; i++) {
         const TlsImplementation *found = &file.implementations[i];
         const TlsKeyLog *log = &found->key_log;
-        require(memchr(found->reason, 0, sizeof(found->reason)) && memchr(found->version, 0, sizeof(found->version)));
+        require(memchr(found->reason, 0, sizeof(found->reason)) &&
+                memchr(found->version, 0, sizeof(found->version)));
         require((found->verdict == TLS_HOOKED) == !*found->reason);
         if (found->verdict == TLS_HOOKED) {
             require(log->offset < size && log->random_chain.count <= TLS_CHAIN_MAX);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Files that lie: the finder ends, stays inside the bytes (each case is as large as its allocation, for the address sanitizer)
- * and says what is wrong. That the work is bounded is counted, not timed. */
+/* Files that lie: the finder ends, stays inside the bytes (each case is as large as its allocation,
+ * for the address sanitizer) and says what is wrong. That the work is bounded is counted, not
+ * timed. */
 #include <elf.h>
 #include <errno.h>
 #include <glib.h>
@@ -56,12 +57,24 @@ static void test_cut_off(void)
     }
 }
 
-/* Each field of headers and tables, and each byte of the code, with values that are wrong in every way. */
+/* Each field of headers and tables, and each byte of the code, with values that are wrong in every
+ * way. */
 static void test_lying_fields(void)
 {
-    static const uint64_t values[] = {0,          1,          3,           0xff,       0x7fff,
-                                      0xfffe,     0x10000,    0x7fffffff,  UINT32_MAX, MADE_ELF_BYTES,
-                                      INT64_MAX,  UINT64_MAX, UINT64_MAX - 7, UINT64_C(1) << 63};
+    static const uint64_t values[] = {0,
+                                      1,
+                                      3,
+                                      0xff,
+                                      0x7fff,
+                                      0xfffe,
+                                      0x10000,
+                                      0x7fffffff,
+                                      UINT32_MAX,
+                                      MADE_ELF_BYTES,
+                                      INT64_MAX,
+                                      UINT64_MAX,
+                                      UINT64_MAX - 7,
+                                      UINT64_C(1) << 63};
     static const struct {
         size_t from, to;
     } areas[] = {{0, MADE_ELF_HEADERS + 4 * sizeof(Elf64_Phdr)},
@@ -102,12 +115,15 @@ static void test_refused(void)
     made_elf_put(elf + offsetof(Elf64_Ehdr, e_type), ET_REL, 2);
     g_assert_cmpint(find_copy(elf, sizeof(elf), &file), ==, -EBADMSG);
     made_elf(elf);
-    made_elf_put(elf + MADE_ELF_HEADERS + 8, MADE_ELF_BYTES - 8, 8); /* the segment runs over the end */
+    made_elf_put(elf + MADE_ELF_HEADERS + 8, MADE_ELF_BYTES - 8,
+                 8); /* the segment runs over the end */
     g_assert_cmpint(find_copy(elf, sizeof(elf), &file), ==, -EBADMSG);
-    g_assert_cmpint(find_copy((const uint8_t *)"#!/bin/sh\n#################", 27, &file), ==, -ENOEXEC);
+    g_assert_cmpint(find_copy((const uint8_t *)"#!/bin/sh\n#################", 27, &file), ==,
+                    -ENOEXEC);
 }
 
-/* As many segments as there can be, and all are the whole of a file full of what is searched for. */
+/* As many segments as there can be, and all are the whole of a file full of what is searched for.
+ */
 static void test_too_much_work(void)
 {
     const size_t length = 8 << 20;
@@ -137,7 +153,8 @@ static void test_too_much_work(void)
     }
 }
 
-/* Two references of three to one function are enough, one is not, and two that are the same label are not. */
+/* Two references of three to one function are enough, one is not, and two that are the same label
+ * are not. */
 static void test_doubtful(void)
 {
     uint8_t elf[MADE_ELF_BYTES];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Lengths and goals of instructions, compared with what objdump says of whole libraries; and what the walk needs to know of
- * registers, by hand. */
+/* Lengths and goals of instructions, compared with what objdump says of whole libraries; and what
+ * the walk needs to know of registers, by hand. */
 #include <glib.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,8 @@ static bool parse(char *line, Line *ret)
 {
     char *bytes = strchr(line, '\t'), *end;
     char *text = bytes ? strchr(bytes + 1, '\t') : NULL;
-    /* Tables among the code are no instructions: objdump shows a lone prefix of them as if it were one. */
+    /* Tables among the code are no instructions: objdump shows a lone prefix of them as if it were
+     * one. */
     if (!text || strstr(text, "(bad)") || strncmp(text + 1, "rex", 3) == 0) {
         return false;
     }
@@ -69,7 +70,8 @@ static void compare(const char *library)
         Line line;
         Instruction found;
         uint64_t goal;
-        if (!parse(text, &line)) {
+        /* XOP, which some processors of one maker had, is not known to us. */
+        if (!parse(text, &line) || (line.bytes[0] == 0x8f && (line.bytes[1] & 0x1f) >= 8)) {
             continue;
         }
         bool ok = instruction_x86(line.bytes, sizeof(line.bytes), line.address, &found);
@@ -125,30 +127,32 @@ typedef struct Case {
 
 /* Bytes as the assemblers of GNU and LLVM make them of the text behind. */
 static const Case cases[] = {
-    {ELF_X86_64, "4889fb", {OPERATION_MOVE, 0, 3, 7, NO, 0}},                   /* mov rbx, rdi */
-    {ELF_X86_64, "89fb", {OPERATION_OTHER, 0, 3, 7, NO, 0}},                    /* mov ebx, edi */
-    {ELF_X86_64, "4c8b6730", {OPERATION_LOAD, 0, 12, 7, NO, 0x30}},             /* mov r12, [rdi+48] */
-    {ELF_X86_64, "488d8f88010000", {OPERATION_ADD, 0, 1, 7, NO, 0x188}},        /* lea rcx, [rdi+392] */
-    {ELF_X86_64, "4883c030", {OPERATION_ADD, 0, 0, 0, NO, 0x30}},               /* add rax, 48 */
-    {ELF_X86_64, "4883e830", {OPERATION_ADD, 0, 0, 0, NO, -0x30}},              /* sub rax, 48 */
-    {ELF_X86_64, "488906", {OPERATION_STORE, 0, 6, 0, NO, 0}},                  /* mov [rsi], rax */
+    {ELF_X86_64, "4889fb", {OPERATION_MOVE, 0, 3, 7, NO, 0}},            /* mov rbx, rdi */
+    {ELF_X86_64, "89fb", {OPERATION_OTHER, 0, 3, 7, NO, 0}},             /* mov ebx, edi */
+    {ELF_X86_64, "4c8b6730", {OPERATION_LOAD, 0, 12, 7, NO, 0x30}},      /* mov r12, [rdi+48] */
+    {ELF_X86_64, "488d8f88010000", {OPERATION_ADD, 0, 1, 7, NO, 0x188}}, /* lea rcx, [rdi+392] */
+    {ELF_X86_64, "4883c030", {OPERATION_ADD, 0, 0, 0, NO, 0x30}},        /* add rax, 48 */
+    {ELF_X86_64, "4883e830", {OPERATION_ADD, 0, 0, 0, NO, -0x30}},       /* sub rax, 48 */
+    {ELF_X86_64, "488906", {OPERATION_STORE, 0, 6, 0, NO, 0}},           /* mov [rsi], rax */
     {ELF_X86_64, "be78563412", {OPERATION_CONSTANT, 0, 6, NO, NO, 0x12345678}}, /* mov esi, imm32 */
-    {ELF_X86_64, "410fb6540530", {OPERATION_INDEXED, 0, 2, 13, NO, 0x30}}, /* movzx edx, byte [r13+rax+48] */
-    {ELF_X86_64, "4839fa", {OPERATION_OTHER, 0, NO, NO, NO, 0}},                /* cmp rdx, rdi */
-    {ELF_X86_64, "4885ff", {OPERATION_OTHER, 0, NO, NO, NO, 0}},                /* test rdi, rdi */
-    {ELF_X86_64, "f30f1efa", {OPERATION_OTHER, 0, NO, NO, NO, 0}},              /* endbr64 */
-    {ELF_X86_64, "0f1007", {OPERATION_OTHER, 0, NO, NO, NO, 0}},                /* movups xmm0, [rdi] */
-    {ELF_X86_64, "ffd0", {OPERATION_CALL_INDIRECT, 0, NO, NO, NO, 0}},          /* call rax */
-    {ELF_X86_64, "ff2500000000", {OPERATION_JUMP_INDIRECT, 0, NO, NO, NO, 0}},  /* jmp [rip] */
-    {ELF_ARM64, "ea0313aa", {OPERATION_MOVE, 0, 10, 19, NO, 0}},                /* mov x10, x19 */
-    {ELF_ARM64, "61600491", {OPERATION_ADD, 0, 1, 3, NO, 280}},                 /* add x1, x3, #280 */
-    {ELF_ARM64, "615440f9", {OPERATION_LOAD, 0, 1, 3, NO, 168}},                /* ldr x1, [x3, #168] */
-    {ELF_ARM64, "240000f9", {OPERATION_STORE, 0, 1, 4, NO, 0}},                 /* str x4, [x1] */
-    {ELF_ARM64, "08048052", {OPERATION_CONSTANT, 0, 8, NO, NO, 32}},            /* mov w8, #32 */
-    {ELF_ARM64, "c0035fd6", {OPERATION_RETURN, 0, NO, NO, NO, 0}},              /* ret */
-    {ELF_ARM64, "01000094", {OPERATION_CALL, 0, NO, NO, NO, 0x1004}},           /* bl +4 */
-    {ELF_ARM64, "010000b0", {OPERATION_PAGE, 0, 1, NO, NO, 0x2000}},            /* adrp x1, +1 page */
-    {ELF_ARM64, "fd7bbea9", {OPERATION_OTHER, 0, NO, NO, NO, 0}},               /* stp x29, x30, [sp, #-32]! */
+    {ELF_X86_64,
+     "410fb6540530",
+     {OPERATION_INDEXED, 0, 2, 13, NO, 0x30}},                   /* movzx edx, byte [r13+rax+48] */
+    {ELF_X86_64, "4839fa", {OPERATION_OTHER, 0, NO, NO, NO, 0}}, /* cmp rdx, rdi */
+    {ELF_X86_64, "4885ff", {OPERATION_OTHER, 0, NO, NO, NO, 0}}, /* test rdi, rdi */
+    {ELF_X86_64, "f30f1efa", {OPERATION_OTHER, 0, NO, NO, NO, 0}},     /* endbr64 */
+    {ELF_X86_64, "0f1007", {OPERATION_OTHER, 0, NO, NO, NO, 0}},       /* movups xmm0, [rdi] */
+    {ELF_X86_64, "ffd0", {OPERATION_CALL_INDIRECT, 0, NO, NO, NO, 0}}, /* call rax */
+    {ELF_X86_64, "ff2500000000", {OPERATION_JUMP_INDIRECT, 0, NO, NO, NO, 0}}, /* jmp [rip] */
+    {ELF_ARM64, "ea0313aa", {OPERATION_MOVE, 0, 10, 19, NO, 0}},               /* mov x10, x19 */
+    {ELF_ARM64, "61600491", {OPERATION_ADD, 0, 1, 3, NO, 280}},       /* add x1, x3, #280 */
+    {ELF_ARM64, "615440f9", {OPERATION_LOAD, 0, 1, 3, NO, 168}},      /* ldr x1, [x3, #168] */
+    {ELF_ARM64, "240000f9", {OPERATION_STORE, 0, 1, 4, NO, 0}},       /* str x4, [x1] */
+    {ELF_ARM64, "08048052", {OPERATION_CONSTANT, 0, 8, NO, NO, 32}},  /* mov w8, #32 */
+    {ELF_ARM64, "c0035fd6", {OPERATION_RETURN, 0, NO, NO, NO, 0}},    /* ret */
+    {ELF_ARM64, "01000094", {OPERATION_CALL, 0, NO, NO, NO, 0x1004}}, /* bl +4 */
+    {ELF_ARM64, "010000b0", {OPERATION_PAGE, 0, 1, NO, NO, 0x2000}},  /* adrp x1, +1 page */
+    {ELF_ARM64, "fd7bbea9", {OPERATION_OTHER, 0, NO, NO, NO, 0}}, /* stp x29, x30, [sp, #-32]! */
 };
 
 static void test_meaning(void)

@@ -58,11 +58,15 @@ static void put_header(uint8_t *elf)
 /* Null, the function that sets the callback, the accessor. */
 static void put_symbols(uint8_t *elf)
 {
-    static const char strings[] = "\0SSL_CTX_set_keylog_callback\0SSL_get_client_random\0libmade.so";
+    static const char strings[] =
+        "\0SSL_CTX_set_keylog_callback\0SSL_get_client_random\0libmade.so";
     const uint64_t dynamic[][2] = {
-        {DT_SYMTAB, address(MADE_ELF_SYMBOLS)}, {DT_STRTAB, address(STRINGS)},
-        {DT_STRSZ, sizeof(strings)},            {DT_GNU_HASH, address(MADE_ELF_HASH)},
-        {DT_SONAME, 50},                        {DT_NULL, 0},
+        {DT_SYMTAB, address(MADE_ELF_SYMBOLS)},
+        {DT_STRTAB, address(STRINGS)},
+        {DT_STRSZ, sizeof(strings)},
+        {DT_GNU_HASH, address(MADE_ELF_HASH)},
+        {DT_SONAME, 50},
+        {DT_NULL, 0},
     };
     for (unsigned i = 0; i < sizeof(dynamic) / sizeof(*dynamic); i++) {
         made_elf_put(elf + MADE_ELF_DYNAMIC + i * 16, dynamic[i][0], 8);
@@ -79,7 +83,8 @@ static void put_symbols(uint8_t *elf)
         uint8_t *symbol = elf + MADE_ELF_SYMBOLS + i * sizeof(Elf64_Sym);
         made_elf_put(symbol, names[i], 4);
         made_elf_put(symbol + 6, 1, 2);
-        made_elf_put(symbol + 8, address(i == 1 ? MADE_ELF_CODE + 0x300 : MADE_ELF_CODE + 0x200), 8);
+        made_elf_put(symbol + 8, address(i == 1 ? MADE_ELF_CODE + 0x300 : MADE_ELF_CODE + 0x200),
+                     8);
     }
     uint8_t *section = elf + MADE_ELF_SECTIONS + sizeof(Elf64_Shdr);
     made_elf_put(section + 4, SHT_STRTAB, 4);
@@ -89,7 +94,8 @@ static void put_symbols(uint8_t *elf)
 
 static void put_code(uint8_t *elf)
 {
-    static const char *const labels[] = {"CLIENT_RANDOM", "CLIENT_TRAFFIC_SECRET_0", "EXPORTER_SECRET"};
+    static const char *const labels[] = {"CLIENT_RANDOM", "CLIENT_TRAFFIC_SECRET_0",
+                                         "EXPORTER_SECRET"};
     size_t label = MADE_ELF_LABELS, at = MADE_ELF_CODE + 0x100;
     for (unsigned i = 0; i < 3; i++) {
         strcpy((char *)elf + label, labels[i]);
@@ -101,8 +107,18 @@ static void put_code(uint8_t *elf)
         label += 64;
     }
     /* mov rax, [rdi+0x28]; lea rcx, [rax+0x140]; ret */
-    static const uint8_t form[] = {0x48, 0x8b, 0x47, MADE_ELF_POINTER, 0x48, 0x8d, 0x88,
-                                   MADE_ELF_RANDOM & 0xff, MADE_ELF_RANDOM >> 8, 0, 0, 0xc3};
+    static const uint8_t form[] = {0x48,
+                                   0x8b,
+                                   0x47,
+                                   MADE_ELF_POINTER,
+                                   0x48,
+                                   0x8d,
+                                   0x88,
+                                   MADE_ELF_RANDOM & 0xff,
+                                   MADE_ELF_RANDOM >> 8,
+                                   0,
+                                   0,
+                                   0xc3};
     memcpy(elf + MADE_ELF_CODE, form, sizeof(form));
     memcpy(elf + MADE_ELF_CODE + 0x200, form, sizeof(form));
     elf[MADE_ELF_CODE + 0x300] = 0xc3;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A small library as the finder likes it: one segment, some labels, calls with them to a function, its accessor, symbols,
- * hash table, build id, unwind index. x86-64, written by hand. */
+/* A small library as the finder likes it: one segment, some labels, calls with them to a function,
+ * its accessor, symbols, hash table, build id, unwind index. x86-64, written by hand. */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
 #define MADE_ELF_BYTES    4096
-#define MADE_ELF_FUNCTION 0x1000u /* the key-log function's address; the file is mapped at 0xc00 */
-#define MADE_ELF_ADDRESS  0xc00u
-#define MADE_ELF_RANDOM   0x140 /* [session+0x28]+0x140 */
-#define MADE_ELF_POINTER  0x28
+#define MADE_ELF_FUNCTION 0x1000u /* the key-log function's address; the file is mapped at 0xc00 \
+                                   */
+#define MADE_ELF_ADDRESS 0xc00u
+#define MADE_ELF_RANDOM  0x140 /* [session+0x28]+0x140 */
+#define MADE_ELF_POINTER 0x28
 
 /* Where things stand in it, for tests that damage them. */
 enum {
