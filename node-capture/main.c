@@ -19,6 +19,7 @@
 #include "node-capture/server/node.h"
 #include "node-capture/server/service.h"
 #include "node-capture/targets/kubernetes.h"
+#include "node-capture/tls/explain.h"
 
 static bool fail(const char *message, GError **error)
 {
@@ -291,6 +292,11 @@ int main(int argc, char **argv)
     } else if (*operands) {
         log_error("unexpected operand %s (see remora-node --help)", *operands);
         ok = false;
+    } else if (options.explain_tls) {
+        ok = tls_explain(options.explain_tls, stdout, &error);
+        if (!ok) {
+            log_error("%s", error->message);
+        }
     } else {
         log_set_level(log_level(options.log_level));
         ok = run_with_info(&options, &error);

@@ -175,6 +175,15 @@ static const Option options[] = {
      .choices = tls_modes,
      .environment = "REMORA_TLS",
      .offset = offsetof(NodeOptions, tls)},
+    {.name = "explain-tls",
+     .kind = OPTION_STRING,
+     .argument = "FILE|PID",
+     .help = "Print how TLS secrets would be taken from a program, library or running process, and "
+             "exit",
+     .details = "Nothing is attached. Of a process all files that it has mapped to run are looked "
+                "at, in its own root.",
+     .group = "General",
+     .offset = offsetof(NodeOptions, explain_tls)},
     {.name = "log-level",
      .kind = OPTION_CHOICE,
      .argument = "LEVEL",

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "node-capture/tls/mapped-file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FILE_MAX (INT64_C(4) << 30)
+
+/* ---- One file ------------------------------------------------------------------------------- */
+
+static _Thread_local sigjmp_buf *guard; /* set while this thread reads a mapped file */
+static struct sigaction previous;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void on_bus_error(int number, siginfo_t *info, void *context)
+{
+    if (guard) {
+        siglongjmp(*guard, 1);
+    }
+    sigaction(SIGBUS, &previous, NULL); /* not ours: it happens again, and is handled as before */
+}
+
+static void set_handler(void)
+{
+    struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO | SA_NODEFER};
+    sigaction(SIGBUS, &action, &previous);
+}
+
+/* tls_find() allocates nothing and holds no locks, so that it may be left by a jump. */
+static int find_guarded(const uint8_t *bytes, size_t length, TlsFile *ret)
+{
+    sigjmp_buf jump;
+    int error = -EIO;
+    if (sigsetjmp(jump, 0) == 0) {
+        guard = &jump;
+        error = tls_find(bytes, length, ret);
+    }
+    guard = NULL;
+    return error;
+}
+
+int tls_find_in_file(int fd, TlsFile *ret)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0) {
+        return -errno;
+    }
+    if (!S_ISREG(status.st_mode) || status.st_size == 0) {
+        return -ENOEXEC;
+    }
+    if (status.st_size > FILE_MAX) {
+        return -EFBIG;
+    }
+    size_t length = (size_t)status.st_size;
+    void *bytes = mmap(NULL, length, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes == MAP_FAILED) {
+        return -errno;
+    }
+    pthread_once(&once, set_handler);
+    int error = find_guarded(bytes, length, ret);
+    munmap(bytes, length);
+    return error;
+}
+
+/* ---- A process ------------------------------------------------------------------------------ */
+
+#define FILES_MAX 1024
+
+typedef struct Seen {
+    struct {
+        dev_t device;
+        ino_t inode;
+    } files[FILES_MAX];
+    unsigned count;
+} Seen;
+
+/* False: it was there already. */
+static bool remember(Seen *seen, const struct stat *status)
+{
+    for (unsigned i = 0; i < seen->count; i++) {
+        if (seen->files[i].device == status->st_dev && seen->files[i].inode == status->st_ino) {
+            return false;
+        }
+    }
+    if (seen->count == FILES_MAX) {
+        return false;
+    }
+    seen->files[seen->count].device = status->st_dev;
+    seen->files[seen->count++].inode = status->st_ino;
+    return true;
+}
+
+/* What is mapped, also where another file has that name by now; else, without the right to do so,
+ * what has that name in the process's own tree. */
+static int open_mapped(pid_t pid, const char *range, const char *path)
+{
+    char name[PATH_MAX + 64];
+    snprintf(name, sizeof(name), "/proc/%d/map_files/%s", (int)pid, range);
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        snprintf(name, sizeof(name), "/proc/%d/root%s", (int)pid, path);
+        fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    }
+    return fd < 0 ? -errno : fd;
+}
+
+static bool look_at(pid_t pid, const char *range, const char *path, Seen *seen,
+                    TlsProcessVisit visit, void *context)
+{
+    TlsFile file;
+    struct stat status;
+    int fd = open_mapped(pid, range, path);
+    if (fd < 0) {
+        return visit(context, path, fd, &file);
+    }
+    bool goes_on = true;
+    if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && remember(seen, &status)) {
+        int error = tls_find_in_file(fd, &file);
+        goes_on = visit(context, path, error, &file);
+    }
+    close(fd);
+    return goes_on;
+}
+
+int tls_find_in_process(pid_t pid, TlsProcessVisit visit, void *context)
+{
+    char name[64], line[PATH_MAX + 256], range[64], rights[8];
+    snprintf(name, sizeof(name), "/proc/%d/maps", (int)pid);
+    FILE *maps = fopen(name, "re");
+    if (!maps) {
+        return -errno;
+    }
+    Seen seen = {.count = 0};
+    bool goes_on = true;
+    while (goes_on && fgets(line, sizeof(line), maps)) {
+        int at = 0;
+        line[strcspn(line, "\n")] = '\0';
+        if (sscanf(line, "%63s %7s %*s %*s %*s %n", range, rights, &at) == 2 && at > 0 &&
+            strchr(rights, 'x') && line[at] == '/') {
+            goes_on = look_at(pid, range, line + at, &seen, visit, context);
+        }
+    }
+    int error = ferror(maps) ? -errno : 0;
+    fclose(maps);
+    return error;
+}
