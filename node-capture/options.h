@@ -18,7 +18,7 @@ typedef struct NodeOptions {
     bool no_processes;
     char *tls;
     char *log_level;
-    char *log_level, *explain_tls;
+    char *explain_tls;
     bool help, version, manual;
 } NodeOptions;
 

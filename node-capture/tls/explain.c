@@ -139,14 +139,16 @@ typedef struct Explanation {
     unsigned without, told;
 } Explanation;
 
-static bool explain_mapped(void *context, const char *path, int error, const TlsFile *file)
+static bool explain_mapped(void *context, const char *path, int fd)
 {
     Explanation *explanation = context;
+    TlsFile file;
+    int error = fd < 0 ? fd : tls_find_in_file(fd, &file);
     if (error) {
         fprintf(explanation->out, "%s\n  %s\n", path, error_text(error));
         explanation->told++;
-    } else if (file->n_implementations || file->is_go) {
-        tls_explain_file(path, file, explanation->out);
+    } else if (file.n_implementations || file.is_go) {
+        tls_explain_file(path, &file, explanation->out);
         explanation->told++;
     } else {
         explanation->without++;
@@ -157,7 +159,7 @@ static bool explain_mapped(void *context, const char *path, int error, const Tls
 static bool explain_process(pid_t pid, FILE *out, GError **error)
 {
     Explanation explanation = {.out = out};
-    int result = tls_find_in_process(pid, explain_mapped, &explanation);
+    int result = tls_visit_process(pid, explain_mapped, &explanation);
     if (!result && !explanation.told && !explanation.without) {
         result = -ENOEXEC;
     }

@@ -116,22 +116,20 @@ static int open_mapped(pid_t pid, const char *range, const char *path)
 static bool look_at(pid_t pid, const char *range, const char *path, Seen *seen,
                     TlsProcessVisit visit, void *context)
 {
-    TlsFile file;
     struct stat status;
     int fd = open_mapped(pid, range, path);
     if (fd < 0) {
-        return visit(context, path, fd, &file);
+        return visit(context, path, fd);
     }
     bool goes_on = true;
     if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && remember(seen, &status)) {
-        int error = tls_find_in_file(fd, &file);
-        goes_on = visit(context, path, error, &file);
+        goes_on = visit(context, path, fd);
     }
     close(fd);
     return goes_on;
 }
 
-int tls_find_in_process(pid_t pid, TlsProcessVisit visit, void *context)
+int tls_visit_process(pid_t pid, TlsProcessVisit visit, void *context)
 {
     char name[64], line[PATH_MAX + 256], range[64], rights[8];
     snprintf(name, sizeof(name), "/proc/%d/maps", (int)pid);

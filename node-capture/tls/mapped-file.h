@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* tls_find() over a file or over what a process has mapped. */
+/* tls_find() over a file, and the files that a process has mapped. */
 #pragma once
 
 #include <sys/types.h>
@@ -14,9 +14,9 @@
  * file of more than 4 GiB is -EFBIG. */
 int tls_find_in_file(int fd, TlsFile *ret);
 
-/* Called for each file that has executable mappings in the process, once. `error`: of
- * tls_find_in_file(); then `file` is undefined. False ends it. */
-typedef bool (*TlsProcessVisit)(void *context, const char *path, int error, const TlsFile *file);
+/* Called for each file that has executable mappings in the process, once. `fd`: the file, open
+ * during the call, or -errno. False ends it. */
+typedef bool (*TlsProcessVisit)(void *context, const char *path, int fd);
 
 /* 0, or -errno where the process cannot be looked at (-ENOENT: it is gone). */
-int tls_find_in_process(pid_t pid, TlsProcessVisit visit, void *context);
+int tls_visit_process(pid_t pid, TlsProcessVisit visit, void *context);

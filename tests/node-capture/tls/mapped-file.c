@@ -106,27 +106,28 @@ typedef struct Visits {
     bool stops;
 } Visits;
 
-static bool count_visit(void *context, const char *path, int error, const TlsFile *file)
+static bool count_visit(void *context, const char *path, int fd)
 {
     Visits *visits = context;
     visits->count++;
     g_assert_cmpint(*path, ==, '/');
+    g_assert_cmpint(fd, >=, 0);
     return !visits->stops;
 }
 
 static void test_process(void)
 {
     Visits all = {0}, first = {.stops = true};
-    g_assert_cmpint(tls_find_in_process(getpid(), count_visit, &all), ==, 0);
+    g_assert_cmpint(tls_visit_process(getpid(), count_visit, &all), ==, 0);
     g_assert_cmpuint(all.count, >=, 3); /* this program, libc, glib */
-    g_assert_cmpint(tls_find_in_process(getpid(), count_visit, &first), ==, 0);
+    g_assert_cmpint(tls_visit_process(getpid(), count_visit, &first), ==, 0);
     g_assert_cmpuint(first.count, ==, 1);
     pid_t child = fork();
     if (child == 0) {
         _exit(0);
     }
     g_assert_cmpint(waitpid(child, NULL, 0), ==, child);
-    g_assert_cmpint(tls_find_in_process(child, count_visit, &all), ==, -ENOENT);
+    g_assert_cmpint(tls_visit_process(child, count_visit, &all), ==, -ENOENT);
 }
 
 int main(int argc, char **argv)

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "node-capture/tls/hooked-files.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+#include <glib.h>
+
+#include "common/log.h"
+#include "node-capture/tls/mapped-file.h"
+
+#define FILES_MAX 16384u
+
+/* A file that is written anew in its place is another one. */
+typedef struct File {
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    struct timespec changed;
+    uint64_t hooks[TLS_IMPLEMENTATIONS_MAX];
+    unsigned n_hooks;
+    bool used;
+} File;
+
+struct HookedFiles {
+    TlsHooks *hooks;
+    GHashTable *files; /* a set of File */
+};
+
+static guint file_hash(gconstpointer key)
+{
+    const File *file = key;
+    return (guint)file->inode * 31 + (guint)file->device;
+}
+
+static gboolean file_equal(gconstpointer a, gconstpointer b)
+{
+    const File *x = a, *y = b;
+    return x->device == y->device && x->inode == y->inode && x->size == y->size &&
+           x->changed.tv_sec == y->changed.tv_sec && x->changed.tv_nsec == y->changed.tv_nsec;
+}
+
+HookedFiles *hooked_files_new(TlsHooks *hooks)
+{
+    HookedFiles *files = g_new0(HookedFiles, 1);
+    files->hooks = hooks;
+    files->files = g_hash_table_new_full(file_hash, file_equal, g_free, NULL);
+    return files;
+}
+
+HookedFiles *hooked_files_free(HookedFiles *files)
+{
+    if (files) {
+        g_hash_table_unref(files->files);
+        g_free(files);
+    }
+    return NULL;
+}
+
+static void hook(HookedFiles *files, File *file, const char *path, int fd, TlsArch arch,
+                 const TlsImplementation *found)
+{
+    const char *name = tls_library_name(found->library);
+    if (found->verdict != TLS_HOOKED) {
+        log_info("TLS: %s: %s: not hooked: %s", path, name, found->reason);
+        return;
+    }
+    uint64_t id;
+    int error = tls_hooks_attach(files->hooks, fd, arch, found, &id);
+    if (error == 0) {
+        file->hooks[file->n_hooks++] = id;
+        log_info("TLS: %s: %s: hooked", path, name);
+    } else if (error != -EEXIST) {
+        log_warning("TLS: %s: %s: cannot be hooked: %s", path, name, g_strerror(-error));
+    }
+}
+
+static void look_into(HookedFiles *files, File *file, const char *path, int fd)
+{
+    TlsFile found;
+    int error = tls_find_in_file(fd, &found);
+    if (error) {
+        log_debug("TLS: %s: not looked into: %s", path, g_strerror(-error));
+        return;
+    }
+    for (unsigned i = 0; i < found.n_implementations; i++) {
+        hook(files, file, path, fd, found.arch, &found.implementations[i]);
+    }
+}
+
+static gboolean is_unhooked(void *key, void *value, void *userdata)
+{
+    return ((const File *)key)->n_hooks == 0;
+}
+
+void hooked_files_use(HookedFiles *files, const char *path, int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0) {
+        return;
+    }
+    const File like = {status.st_dev, status.st_ino, status.st_size, status.st_ctim, {0}, 0, true};
+    File *file = g_hash_table_lookup(files->files, &like);
+    if (file) {
+        file->used = true;
+        return;
+    }
+    if (g_hash_table_size(files->files) >= FILES_MAX) {
+        g_hash_table_foreach_remove(files->files, is_unhooked, NULL);
+    }
+    file = g_memdup2(&like, sizeof(like));
+    g_hash_table_add(files->files, file);
+    look_into(files, file, path, fd);
+}
+
+bool hooked_files_sweep(HookedFiles *files)
+{
+    bool any = false;
+    GHashTableIter iter;
+    void *key;
+    g_hash_table_iter_init(&iter, files->files);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        File *file = key;
+        if (!file->used && file->n_hooks > 0) {
+            for (unsigned i = 0; i < file->n_hooks; i++) {
+                tls_hooks_detach(files->hooks, file->hooks[i]);
+            }
+            any = true;
+            g_hash_table_iter_remove(&iter);
+        } else {
+            file->used = false;
+        }
+    }
+    return any;
+}

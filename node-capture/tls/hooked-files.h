@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The files that processes run, what the finder says of each, once, and the hooks in them. One
+ * thread. */
+#pragma once
+
+#include "node-capture/tls/hooks.h"
+
+typedef struct HookedFiles HookedFiles;
+
+/* The hooks are borrowed. */
+HookedFiles *hooked_files_new(TlsHooks *hooks);
+HookedFiles *hooked_files_free(HookedFiles *files); /* NULL is fine; returns NULL */
+
+/* A process has mapped it: looks at it if it is new, and hooks what can be. `path` is for messages.
+ */
+void hooked_files_use(HookedFiles *files, const char *path, int fd);
+
+/* Takes the hooks out of those that were not used between two calls. Returns whether there were
+ * any. */
+bool hooked_files_sweep(HookedFiles *files);

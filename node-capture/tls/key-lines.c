@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "node-capture/tls/key-lines.h"
+
+#include <string.h>
+
+#include <glib.h>
+
+/* What tells lines apart: the client random is chosen by the client alone, so that the secret
+ * belongs to it. */
+typedef struct Known {
+    uint8_t random[KEY_LINES_RANDOM];
+    char label[KEY_LINES_LABEL_MAX]; /* zeroes behind it */
+} Known;
+
+struct KeyLines {
+    KeyLinesCallback callback;
+    void *userdata;
+    GHashTable *known; /* a set of Known, in `slots` */
+    Known *slots;      /* a ring */
+    guint next;
+    uint64_t netns_inode, time_ns; /* of what waits in `text` */
+    size_t length;
+    char text[TLS_KEYS_LINES_MAX];
+};
+
+/* Randoms are random, but for those that somebody chose to be alike: these cost him time alone. */
+static guint known_hash(gconstpointer key)
+{
+    const Known *known = key;
+    guint hash;
+    memcpy(&hash, known->random + 8, sizeof(hash));
+    for (size_t i = 0; known->label[i] && i < sizeof(known->label); i++) {
+        hash = hash * 31 + (guint)known->label[i];
+    }
+    return hash;
+}
+
+static gboolean known_equal(gconstpointer a, gconstpointer b)
+{
+    return memcmp(a, b, sizeof(Known)) == 0;
+}
+
+KeyLines *key_lines_new(KeyLinesCallback callback, void *userdata)
+{
+    KeyLines *lines = g_new0(KeyLines, 1);
+    lines->callback = callback;
+    lines->userdata = userdata;
+    lines->known = g_hash_table_new(known_hash, known_equal);
+    lines->slots = g_new0(Known, KEY_LINES_REMEMBERED);
+    return lines;
+}
+
+KeyLines *key_lines_free(KeyLines *lines)
+{
+    if (lines) {
+        g_hash_table_unref(lines->known);
+        g_free(lines->slots);
+        memset(lines->text, 0, sizeof(lines->text));
+        g_free(lines);
+    }
+    return NULL;
+}
+
+static bool is_label(const char *label, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (!g_ascii_isupper(label[i]) && !g_ascii_isdigit(label[i]) && label[i] != '_') {
+            return false;
+        }
+    }
+    return length > 0 && length < KEY_LINES_LABEL_MAX;
+}
+
+static bool remember(KeyLines *lines, const Known *known)
+{
+    if (g_hash_table_contains(lines->known, known)) {
+        return false;
+    }
+    Known *slot = &lines->slots[lines->next];
+    if (slot->label[0]) {
+        g_hash_table_remove(lines->known, slot);
+    }
+    *slot = *known;
+    g_hash_table_add(lines->known, slot);
+    lines->next = (lines->next + 1) % KEY_LINES_REMEMBERED;
+    return true;
+}
+
+static void append_hex(KeyLines *lines, const uint8_t *bytes, size_t length)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < length; i++) {
+        lines->text[lines->length++] = digits[bytes[i] >> 4];
+        lines->text[lines->length++] = digits[bytes[i] & 15];
+    }
+}
+
+void key_lines_flush(KeyLines *lines)
+{
+    if (lines->length > 0) {
+        lines->callback(lines->netns_inode, lines->time_ns, lines->text, lines->length,
+                        lines->userdata);
+    }
+    lines->length = 0;
+}
+
+bool key_lines_add(KeyLines *lines, uint64_t netns_inode, uint64_t time_ns, const char *label,
+                   size_t label_length, const uint8_t random[static KEY_LINES_RANDOM],
+                   const uint8_t *secret, size_t secret_length)
+{
+    Known known = {0};
+    if (!is_label(label, label_length) || secret_length == 0 ||
+        secret_length > KEY_LINES_SECRET_MAX) {
+        return false;
+    }
+    memcpy(known.random, random, sizeof(known.random));
+    memcpy(known.label, label, label_length);
+    if (!remember(lines, &known)) {
+        return false;
+    }
+    size_t room = label_length + 2 * (KEY_LINES_RANDOM + secret_length) + 3;
+    if (netns_inode != lines->netns_inode || lines->length + room > sizeof(lines->text)) {
+        key_lines_flush(lines);
+    }
+    if (lines->length == 0) {
+        lines->netns_inode = netns_inode;
+        lines->time_ns = time_ns;
+    }
+    memcpy(lines->text + lines->length, label, label_length);
+    lines->length += label_length;
+    lines->text[lines->length++] = ' ';
+    append_hex(lines, random, KEY_LINES_RANDOM);
+    lines->text[lines->length++] = ' ';
+    append_hex(lines, secret, secret_length);
+    lines->text[lines->length++] = '\n';
+    return true;
+}

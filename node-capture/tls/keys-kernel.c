@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "node-capture/tls/keys-kernel.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <glib.h>
+
+#include "common/clock.h"
+#include "node-capture/tls/hooked-files.h"
+#include "node-capture/tls/key-lines.h"
+#include "node-capture/tls/mapped-file.h"
+#include "node-capture/tls/mappings.h"
+
+#define SUBJECT     "TLS secrets"
+#define SWEEP_NS    (60u * 1000000000ull)
+#define SETTLED_MAX 65536u
+#define FD_EVENTS   3
+
+typedef struct Kernel {
+    TlsKeys keys;
+    const TlsKeysCallbacks *callbacks;
+    void *userdata;
+    GThread *thread;
+    int wake_fd;
+
+    GMutex lock;    /* of these two */
+    GArray *wanted; /* of uint64_t: what was asked for, if it was since the last look; else NULL */
+    bool stop;
+
+    /* The thread's. */
+    GHashTable *namespaces; /* a set of uint64_t: inodes */
+    TlsHooks *hooks;        /* these four while a namespace is wanted, else NULL */
+    HookedFiles *files;
+    Mappings *mappings;
+    KeyLines *lines;
+    GHashTable *settled; /* a set of MappedId: files that need no further look when mapped again */
+    uint64_t sweep_ns;   /* monotonic */
+    bool told;           /* a problem */
+} Kernel;
+
+static Kernel *kernel(TlsKeys *keys)
+{
+    return (Kernel *)keys;
+}
+
+/* ---- Secrets ---------------------------------------------------------------------------------*/
+
+static void on_secret(void *userdata, const TlsSecret *secret)
+{
+    Kernel *self = userdata;
+    uint64_t age_ns = clock_monotonic_ns() - secret->time_ns;
+    key_lines_add(self->lines, secret->netns_inode, clock_unix_ns() - age_ns, secret->label,
+                  secret->label_length, secret->random, secret->secret, secret->secret_length);
+}
+
+static void on_lines(uint64_t netns_inode, uint64_t time_ns, const char *lines, size_t length,
+                     void *userdata)
+{
+    Kernel *self = userdata;
+    self->callbacks->secrets(netns_inode, time_ns, lines, length, self->userdata);
+}
+
+/* ---- Processes -------------------------------------------------------------------------------*/
+
+static bool is_wanted(const Kernel *self, pid_t pid)
+{
+    char path[48];
+    struct stat status;
+    snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+    if (stat(path, &status) < 0) {
+        return false;
+    }
+    uint64_t inode = status.st_ino;
+    return g_hash_table_contains(self->namespaces, &inode);
+}
+
+static bool on_mapped_file(void *userdata, const char *path, int fd)
+{
+    Kernel *self = userdata;
+    if (fd >= 0) {
+        hooked_files_use(self->files, path, fd);
+    }
+    return true;
+}
+
+static void look_at_all(Kernel *self)
+{
+    DIR *folder = opendir("/proc");
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        pid_t pid = (pid_t)atoi(entry->d_name);
+        if (pid > 0 && is_wanted(self, pid)) {
+            tls_visit_process(pid, on_mapped_file, self);
+        }
+    }
+    if (folder) {
+        closedir(folder);
+    }
+}
+
+static guint id_hash(gconstpointer key)
+{
+    const MappedId *id = key;
+    return (guint)id->inode * 31 + (id->major << 20) + id->minor;
+}
+
+static gboolean id_equal(gconstpointer a, gconstpointer b)
+{
+    const MappedId *x = a, *y = b;
+    return x->major == y->major && x->minor == y->minor && x->inode == y->inode &&
+           x->generation == y->generation;
+}
+
+static void on_mapping(pid_t pid, const MappedId *id, const char *path, void *userdata)
+{
+    Kernel *self = userdata;
+    if (g_hash_table_contains(self->settled, id) || !is_wanted(self, pid) ||
+        tls_visit_process(pid, on_mapped_file, self) < 0) {
+        return;
+    }
+    if (g_hash_table_size(self->settled) >= SETTLED_MAX) {
+        g_hash_table_remove_all(self->settled);
+    }
+    g_hash_table_add(self->settled, g_memdup2(id, sizeof(*id)));
+}
+
+/* ---- What is wanted --------------------------------------------------------------------------*/
+
+static void tell_problem(Kernel *self, const char *message)
+{
+    if (message || self->told) {
+        self->callbacks->problem(SUBJECT, message, self->userdata);
+    }
+    self->told = message != NULL;
+}
+
+static void unload(Kernel *self)
+{
+    self->files = hooked_files_free(self->files);
+    self->mappings = mappings_free(self->mappings);
+    self->lines = key_lines_free(self->lines);
+    tls_hooks_free(g_steal_pointer(&self->hooks));
+    g_hash_table_remove_all(self->settled);
+}
+
+static void load(Kernel *self)
+{
+    g_autofree char *message = NULL;
+    /* Secrets pass through this process's memory from now on. */
+    prctl(PR_SET_DUMPABLE, 0);
+    int error = tls_hooks_new(on_secret, self, &self->hooks, &message);
+    if (error) {
+        tell_problem(self, message);
+        return;
+    }
+    error = mappings_new(on_mapping, self, &self->mappings);
+    if (error) {
+        g_autofree char *text = g_strdup_printf(
+            "programs that start are not noticed: %s%s", g_strerror(-error),
+            error == -EACCES || error == -EPERM ? " (CAP_PERFMON is missing)" : "");
+        tell_problem(self, text);
+    } else {
+        tell_problem(self, NULL);
+    }
+    self->files = hooked_files_new(self->hooks);
+    self->lines = key_lines_new(on_lines, self);
+    self->sweep_ns = clock_monotonic_ns() + SWEEP_NS;
+}
+
+/* Namespaces that are wanted no more leave the program's list before their processes' secrets can
+ * be taken again. */
+static void set_namespaces(Kernel *self, const GArray *wanted)
+{
+    GHashTable *before = self->namespaces;
+    self->namespaces = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+    for (guint i = 0; i < wanted->len; i++) {
+        uint64_t inode = g_array_index(wanted, uint64_t, i);
+        g_hash_table_add(self->namespaces, g_memdup2(&inode, sizeof(inode)));
+        if (self->hooks) {
+            tls_hooks_add_netns(self->hooks, inode);
+        }
+    }
+    GHashTableIter iter;
+    void *key;
+    g_hash_table_iter_init(&iter, before);
+    while (self->hooks && g_hash_table_iter_next(&iter, &key, NULL)) {
+        if (!g_hash_table_contains(self->namespaces, key)) {
+            tls_hooks_remove_netns(self->hooks, *(const uint64_t *)key);
+        }
+    }
+    g_hash_table_unref(before);
+}
+
+static void obey(Kernel *self, const GArray *wanted)
+{
+    if (wanted->len > 0 && !self->hooks) {
+        load(self);
+    }
+    set_namespaces(self, wanted);
+    if (wanted->len == 0) {
+        unload(self);
+    } else if (self->hooks) {
+        /* What was mapped outside of the namespaces so far may now be inside. */
+        g_hash_table_remove_all(self->settled);
+        look_at_all(self);
+    }
+}
+
+/* ---- The thread ------------------------------------------------------------------------------*/
+
+static bool take_wanted(Kernel *self, GArray **ret)
+{
+    eventfd_t ignored;
+    eventfd_read(self->wake_fd, &ignored);
+    g_mutex_lock(&self->lock);
+    *ret = g_steal_pointer(&self->wanted);
+    bool stop = self->stop;
+    g_mutex_unlock(&self->lock);
+    return !stop;
+}
+
+static void sweep(Kernel *self)
+{
+    self->sweep_ns = clock_monotonic_ns() + SWEEP_NS;
+    if (hooked_files_sweep(self->files)) {
+        g_hash_table_remove_all(self->settled);
+    }
+    look_at_all(self);
+}
+
+static void wait_for_something(const Kernel *self)
+{
+    GPollFD polled[FD_EVENTS] = {{self->wake_fd, G_IO_IN, 0}};
+    guint count = 1;
+    int timeout_ms = -1;
+    if (self->hooks) {
+        uint64_t now_ns = clock_monotonic_ns();
+        polled[count++] = (GPollFD){tls_hooks_fd(self->hooks), G_IO_IN, 0};
+        timeout_ms = self->sweep_ns > now_ns ? (int)((self->sweep_ns - now_ns) / 1000000u) + 1 : 0;
+    }
+    if (self->mappings) {
+        polled[count++] = (GPollFD){mappings_fd(self->mappings), G_IO_IN, 0};
+    }
+    g_poll(polled, count, timeout_ms);
+}
+
+static void *run(void *data)
+{
+    Kernel *self = data;
+    GArray *wanted;
+    while (take_wanted(self, &wanted)) {
+        if (wanted) {
+            obey(self, wanted);
+            g_array_unref(wanted);
+        }
+        if (self->mappings && mappings_dispatch(self->mappings) > 0) {
+            look_at_all(self);
+        }
+        if (self->hooks) {
+            tls_hooks_dispatch(self->hooks);
+            key_lines_flush(self->lines);
+        }
+        if (self->hooks && clock_monotonic_ns() >= self->sweep_ns) {
+            sweep(self);
+        }
+        wait_for_something(self);
+    }
+    if (wanted) {
+        g_array_unref(wanted);
+    }
+    unload(self);
+    return NULL;
+}
+
+static void wake(const Kernel *self)
+{
+    eventfd_write(self->wake_fd, 1);
+}
+
+static void kernel_follow(TlsKeys *keys, const uint64_t *netns_inodes, size_t count)
+{
+    Kernel *self = kernel(keys);
+    GArray *wanted = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    g_array_append_vals(wanted, netns_inodes, (guint)count);
+    g_mutex_lock(&self->lock);
+    g_clear_pointer(&self->wanted, g_array_unref);
+    self->wanted = wanted;
+    g_mutex_unlock(&self->lock);
+    wake(self);
+}
+
+static void kernel_free(TlsKeys *keys)
+{
+    Kernel *self = kernel(keys);
+    g_mutex_lock(&self->lock);
+    self->stop = true;
+    g_mutex_unlock(&self->lock);
+    wake(self);
+    g_thread_join(self->thread);
+    g_hash_table_unref(self->namespaces);
+    g_hash_table_unref(self->settled);
+    g_mutex_clear(&self->lock);
+    close(self->wake_fd);
+    g_free(self);
+}
+
+static const TlsKeysOps kernel_ops = {"kernel", kernel_free, kernel_follow};
+
+TlsKeys *tls_keys_kernel_new(const TlsKeysCallbacks *callbacks, void *userdata)
+{
+    Kernel *self = g_new0(Kernel, 1);
+    self->keys.ops = &kernel_ops;
+    self->callbacks = callbacks;
+    self->userdata = userdata;
+    self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    self->namespaces = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+    self->settled = g_hash_table_new_full(id_hash, id_equal, g_free, NULL);
+    g_mutex_init(&self->lock);
+    self->thread = g_thread_new("tls", run, self);
+    return &self->keys;
+}
