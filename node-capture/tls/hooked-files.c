@@ -24,7 +24,8 @@ typedef struct File {
 
 struct HookedFiles {
     TlsHooks *hooks;
-    GHashTable *files; /* a set of File */
+    GHashTable *files;   /* a set of File */
+    GHashTable *by_hook; /* &file->hooks[i] -> File */
 };
 
 static guint file_hash(gconstpointer key)
@@ -45,12 +46,14 @@ HookedFiles *hooked_files_new(TlsHooks *hooks)
     HookedFiles *files = g_new0(HookedFiles, 1);
     files->hooks = hooks;
     files->files = g_hash_table_new_full(file_hash, file_equal, g_free, NULL);
+    files->by_hook = g_hash_table_new(g_int64_hash, g_int64_equal);
     return files;
 }
 
 HookedFiles *hooked_files_free(HookedFiles *files)
 {
     if (files) {
+        g_hash_table_unref(files->by_hook);
         g_hash_table_unref(files->files);
         g_free(files);
     }
@@ -68,7 +71,8 @@ static void hook(HookedFiles *files, File *file, const char *path, int fd, TlsAr
     uint64_t id;
     int error = tls_hooks_attach(files->hooks, fd, arch, found, &id);
     if (error == 0) {
-        file->hooks[file->n_hooks++] = id;
+        file->hooks[file->n_hooks] = id;
+        g_hash_table_insert(files->by_hook, &file->hooks[file->n_hooks++], file);
         log_info("TLS: %s: %s: hooked", path, name);
     } else if (error != -EEXIST) {
         log_warning("TLS: %s: %s: cannot be hooked: %s", path, name, g_strerror(-error));
@@ -113,6 +117,14 @@ void hooked_files_use(HookedFiles *files, const char *path, int fd)
     look_into(files, file, path, fd);
 }
 
+void hooked_files_gave(HookedFiles *files, uint64_t hook_id)
+{
+    File *file = g_hash_table_lookup(files->by_hook, &hook_id);
+    if (file) {
+        file->used = true;
+    }
+}
+
 bool hooked_files_sweep(HookedFiles *files)
 {
     bool any = false;
@@ -124,6 +136,7 @@ bool hooked_files_sweep(HookedFiles *files)
         if (!file->used && file->n_hooks > 0) {
             for (unsigned i = 0; i < file->n_hooks; i++) {
                 tls_hooks_detach(files->hooks, file->hooks[i]);
+                g_hash_table_remove(files->by_hook, &file->hooks[i]);
             }
             any = true;
             g_hash_table_iter_remove(&iter);

@@ -15,6 +15,9 @@ HookedFiles *hooked_files_free(HookedFiles *files); /* NULL is fine; returns NUL
  */
 void hooked_files_use(HookedFiles *files, const char *path, int fd);
 
+/* A hook has given a secret: its file is in use. */
+void hooked_files_gave(HookedFiles *files, uint64_t hook);
+
 /* Takes the hooks out of those that were not used between two calls. Returns whether there were
  * any. */
 bool hooked_files_sweep(HookedFiles *files);

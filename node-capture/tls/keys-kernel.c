@@ -21,7 +21,7 @@
 #include "node-capture/tls/mappings.h"
 
 #define SUBJECT     "TLS secrets"
-#define SWEEP_NS    (60u * 1000000000ull)
+#define SWEEP_NS    (300u * 1000000000ull)
 #define SETTLED_MAX 65536u
 #define FD_EVENTS   3
 
@@ -57,6 +57,7 @@ static Kernel *kernel(TlsKeys *keys)
 static void on_secret(void *userdata, const TlsSecret *secret)
 {
     Kernel *self = userdata;
+    hooked_files_gave(self->files, secret->hook);
     uint64_t age_ns = clock_monotonic_ns() - secret->time_ns;
     key_lines_add(self->lines, secret->netns_inode, clock_unix_ns() - age_ns, secret->label,
                   secret->label_length, secret->random, secret->secret, secret->secret_length);
@@ -163,9 +164,9 @@ static void load(Kernel *self)
     }
     error = mappings_new(on_mapping, self, &self->mappings);
     if (error) {
-        g_autofree char *text = g_strdup_printf(
-            "programs that start are not noticed: %s%s", g_strerror(-error),
-            error == -EACCES || error == -EPERM ? " (CAP_PERFMON is missing)" : "");
+        g_autofree char *text =
+            g_strdup_printf("programs that start are not noticed: %s%s", g_strerror(-error),
+                            error == -EACCES || error == -EPERM ? " (CAP_PERFMON is missing)" : "");
         tell_problem(self, text);
     } else {
         tell_problem(self, NULL);

@@ -12,8 +12,8 @@
 
 #include <glib.h>
 
-#define RING_BYTES (256u * 1024u) /* of each processor; a record has some 150 bytes */
-#define RECORD_MAX (sizeof(struct perf_event_header) + 65536u)
+#define RING_BYTES          (256u * 1024u) /* of each processor; a record has some 150 bytes */
+#define RECORD_MAX          (sizeof(struct perf_event_header) + 65536u)
 #define PERF_MAP_EXECUTABLE 4u /* PROT_EXEC in a record */
 
 typedef struct Ring {
@@ -71,8 +71,8 @@ static int add_ring(Mappings *mappings, int processor)
         .watermark = 1,
         .wakeup_watermark = 1,
     };
-    int fd = (int)syscall(__NR_perf_event_open, &attributes, -1, processor, -1,
-                          PERF_FLAG_FD_CLOEXEC);
+    int fd =
+        (int)syscall(__NR_perf_event_open, &attributes, -1, processor, -1, PERF_FLAG_FD_CLOEXEC);
     if (fd < 0) {
         return errno == ENODEV ? 0 : -errno; /* that processor is off */
     }

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""TLS without keys: what programs in pods say over TLS is read by tshark in the capture, and only that of the pods that were
+asked for. The truth is what curl writes to SSLKEYLOGFILE, and what the server was asked for."""
+import glob
+import os
+import subprocess
+
+from common import (Cluster, REMORADUMP, captured, check, check_equal, main, pcapng, start_nodes, stop, wait_for, wireshark)
+from demo import settled
+
+SECRETS_BLOCK = 10
+SHORT_LIVED = 200
+VERSIONS = {"1.2": "0x0303", "1.3": "0x0304"}
+
+NGINX = """
+daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log; worker_processes 2;
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  server {{
+    listen 8443 ssl;
+    ssl_certificate {folder}/tls.crt; ssl_certificate_key {folder}/tls.key;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    location / {{ return 200 "you asked for $request_uri\\n"; }}
+  }}
+}}
+"""
+
+
+class Pods(Cluster):
+    """Two clients and a server."""
+
+    def build(self):
+        self.add_host("worker-1", "10.99.0.11", "10.244.1.0/24")
+        self.add_pod("shop", "server", "worker-1", "10.244.1.2")
+        self.add_pod("shop", "client", "worker-1", "10.244.1.3")
+        self.add_pod("other", "stranger", "worker-1", "10.244.1.4")
+
+    def start_server(self):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-days", "2", "-subj", "/CN=server", "-addext", "subjectAltName=IP:10.244.1.2", "-keyout",
+                        f"{self.folder}/tls.key", "-out", f"{self.folder}/tls.crt"], check=True, capture_output=True)
+        with open(f"{self.folder}/nginx.conf", "w", encoding="ascii") as file:
+            file.write(NGINX.format(folder=self.folder))
+        self.spawn("server", ["nginx", "-c", f"{self.folder}/nginx.conf"], log="nginx.log")
+        self.wait_port("server", 8443)
+
+    def curl(self, pod, *urls, version="1.3", log=None):
+        """Returns what the server answered."""
+        environment = dict(os.environ, SSLKEYLOGFILE=log) if log else os.environ
+        return self.exec(pod, ["curl", "-sS", "--max-time", "20", "--cacert", f"{self.folder}/tls.crt",
+                               f"--tlsv{version}", "--tls-max", version,
+                               *(f"https://10.244.1.2:8443{url}" for url in urls)],
+                         env=environment, text=True, capture_output=True).stdout
+
+
+def links(process):
+    """BPF links that a process holds to functions of programs."""
+    found = 0
+    for name in glob.glob(f"/proc/{process.pid}/fdinfo/*"):
+        try:
+            with open(name, encoding="ascii") as file:
+                text = file.read()
+            found += "link_type:\tuprobe_multi" in text or "link_type:\tperf" in text
+        except OSError:
+            pass
+    return found
+
+
+def lines_of(text):
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def key_lines(path):
+    """The lines of all secrets in a capture file."""
+    with open(path, "rb") as file:
+        blocks = [body for kind, body in pcapng(file.read()) if kind == SECRETS_BLOCK]
+    lines = []
+    for body in blocks:
+        length = int.from_bytes(body[4:8], "little")
+        lines += lines_of(body[8:8 + length].decode("ascii"))
+    return lines
+
+
+class Capture:
+    """remoradump to a file, for as long as the block lasts."""
+
+    def __init__(self, cluster, endpoints, path, *options):
+        self.path, self.pods = path, len(cluster.pods) if not options or "--pod" not in options else 1
+        self.endpoints = endpoints
+        self.process = subprocess.Popen([REMORADUMP, "--endpoint", ",".join(endpoints), "-w", path, *options],
+                                        stderr=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        wait_for(lambda: self.process.poll() is not None or captured(self.endpoints) == self.pods, "capture of all pods")
+        return self
+
+    def __exit__(self, kind, *_):
+        if not kind:
+            settled(self.path)
+        status = stop(self.process)
+        text = self.process.stderr.read()
+        if not kind:
+            check_equal(status, 0, f"remoradump's exit status ({text})")
+
+
+def pods(folder):
+    return Pods(os.path.join(folder, "pods"))
+
+
+def wait_hooked(process):
+    wait_for(lambda: links(process) > 0, "hooks")
+
+
+def decrypted(folder):
+    """Each request and answer, of both versions of TLS, and exactly the secrets that the clients knew."""
+    tools, path = wireshark(folder), os.path.join(folder, "tls.pcapng")
+    with pods(folder) as cluster:
+        cluster.start_server()
+        endpoints, processes = start_nodes(cluster)
+        node = processes["worker-1"]
+        check_equal(links(node), 0, "hooks before anybody asks")
+        log = os.path.join(folder, "keys.log")
+        with Capture(cluster, endpoints.values(), path, "--tls", "keys", "--pod", "server"):
+            wait_hooked(node)
+            asked = {version: [f"/{version}/{number}" for number in range(20)] for version in VERSIONS}
+            for version, urls in asked.items():
+                for url in urls:
+                    check_equal(cluster.curl("client", url, version=version, log=log), f"you asked for {url}\n", "answer")
+                # One connection for several requests.
+                cluster.curl("client", f"/{version}/a", f"/{version}/b", version=version, log=log)
+                urls += [f"/{version}/a", f"/{version}/b"]
+        wait_for(lambda: links(node) == 0, "hooks to go with the stream")
+    got = tools.fields(path, "http.request", "tls.handshake.version", "http.request.uri")
+    check_equal([row[-1] for row in got], asked["1.2"] + asked["1.3"], "requests")
+    bodies = tools.fields(path, "http.response", "http.file_data")
+    texts = [bytes.fromhex(row[0].replace(":", "")).decode() if row[0][:1] not in "y" else row[0] for row in bodies]
+    check_equal([text.replace("\\n", "\n").strip() for text in texts],
+                [f"you asked for {url}" for url in asked["1.2"] + asked["1.3"]], "bodies")
+    with open(log, encoding="ascii") as file:
+        known = lines_of(file.read())
+    lines = key_lines(path)
+    check(len(known) > 100, f"curl wrote {len(known)} lines only")
+    check_equal(len(lines), len(set(lines)), "secrets told twice")
+    check_equal(sorted(lines), sorted(set(known)), "secrets")
+
+
+def off(folder):
+    """Who does not ask is given nothing, and nothing is hooked; a node may refuse."""
+    path = os.path.join(folder, "off.pcapng")
+    with pods(folder) as cluster:
+        cluster.start_server()
+        endpoints, processes = start_nodes(cluster)
+        with Capture(cluster, endpoints.values(), path):
+            cluster.curl("client", "/quiet")
+            check_equal(links(processes["worker-1"]), 0, "hooks though nobody asked")
+        check_equal(key_lines(path), [], "secrets though nobody asked")
+        cluster.kill(processes["worker-1"])
+        os.unlink(f"{cluster.folder}/worker-1.sock") if os.path.exists(f"{cluster.folder}/worker-1.sock") else None
+        endpoints, processes = start_nodes(cluster, "--tls", "off")
+        result = subprocess.run([REMORADUMP, "--endpoint", ",".join(endpoints.values()), "-w", path, "--tls", "keys"],
+                                text=True, capture_output=True, timeout=60, check=False)
+        check(result.returncode != 0 and "--tls off" in result.stderr, f"not refused: {result.stderr}")
+
+
+def others(folder):
+    """A library is one file for all pods: what it says in a pod that was not asked for stays there."""
+    path, log = os.path.join(folder, "others.pcapng"), {pod: os.path.join(folder, pod) for pod in ("client", "stranger")}
+    with pods(folder) as cluster:
+        cluster.start_server()
+        endpoints, processes = start_nodes(cluster)
+        with Capture(cluster, endpoints.values(), path, "--tls", "keys", "--pod", "client"):
+            wait_for(lambda: captured(endpoints.values()) == 1, "capture of the client")
+            for number in range(10):
+                for pod in ("client", "stranger"):
+                    cluster.curl(pod, f"/{pod}/{number}", log=log[pod])
+    known = {}
+    for pod, name in log.items():
+        with open(name, encoding="ascii") as file:
+            known[pod] = set(lines_of(file.read()))
+    got = set(key_lines(path))
+    check(not got & known["stranger"], "secrets of a pod that nobody asked for")
+    # The first process may end before its library is hooked; it is from then on.
+    check(len(got & known["client"]) >= 0.9 * len(known["client"]), f"{len(got)} of {len(known['client'])} lines")
+    check(got <= known["client"], "secrets that no client knew")
+
+
+def short_lived(folder):
+    """Many processes of a few milliseconds each, in a pod that runs nothing else."""
+    tools, path = wireshark(folder), os.path.join(folder, "short.pcapng")
+    with pods(folder) as cluster:
+        cluster.start_server()
+        endpoints, processes = start_nodes(cluster)
+        with Capture(cluster, endpoints.values(), path, "--tls", "keys", "--pod", "client"):
+            cluster.curl("client", "/first")
+            wait_hooked(processes["worker-1"])
+            for number in range(SHORT_LIVED):
+                cluster.curl("client", f"/short/{number}")
+    got = {row[0] for row in tools.fields(path, "http.request", "http.request.uri")}
+    found = sum(f"/short/{number}" in got for number in range(SHORT_LIVED))
+    print(f"  {found} of {SHORT_LIVED} short-lived processes decrypted")
+    check(found >= 0.99 * SHORT_LIVED, f"{found} of {SHORT_LIVED}")
+
+
+if __name__ == "__main__":
+    main(decrypted, off, others, short_lived)
