@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -73,29 +74,41 @@ int tls_find_in_file(int fd, TlsFile *ret)
 
 /* ---- A process ------------------------------------------------------------------------------ */
 
-#define FILES_MAX 1024
+#define FILES_MAX      1024
+#define OPEN_MAX_FILES 128 /* at the same time */
 
-typedef struct Seen {
+typedef struct Mapped {
+    int fd; /* or -errno */
+    off_t size;
+    char *path;
+} Mapped;
+
+typedef struct Visit {
+    TlsProcessVisit visit;
+    void *context;
     struct {
         dev_t device;
         ino_t inode;
-    } files[FILES_MAX];
-    unsigned count;
-} Seen;
+    } seen[FILES_MAX];
+    unsigned n_seen;
+    Mapped open[OPEN_MAX_FILES];
+    unsigned n_open;
+    bool over;
+} Visit;
 
 /* False: it was there already. */
-static bool remember(Seen *seen, const struct stat *status)
+static bool remember(Visit *visit, const struct stat *status)
 {
-    for (unsigned i = 0; i < seen->count; i++) {
-        if (seen->files[i].device == status->st_dev && seen->files[i].inode == status->st_ino) {
+    for (unsigned i = 0; i < visit->n_seen; i++) {
+        if (visit->seen[i].device == status->st_dev && visit->seen[i].inode == status->st_ino) {
             return false;
         }
     }
-    if (seen->count == FILES_MAX) {
+    if (visit->n_seen == FILES_MAX) {
         return false;
     }
-    seen->files[seen->count].device = status->st_dev;
-    seen->files[seen->count++].inode = status->st_ino;
+    visit->seen[visit->n_seen].device = status->st_dev;
+    visit->seen[visit->n_seen++].inode = status->st_ino;
     return true;
 }
 
@@ -113,23 +126,48 @@ static int open_mapped(pid_t pid, const char *range, const char *path)
     return fd < 0 ? -errno : fd;
 }
 
-static bool look_at(pid_t pid, const char *range, const char *path, Seen *seen,
-                    TlsProcessVisit visit, void *context)
+static int by_size(const void *a, const void *b)
 {
-    struct stat status;
-    int fd = open_mapped(pid, range, path);
-    if (fd < 0) {
-        return visit(context, path, fd);
-    }
-    bool goes_on = true;
-    if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && remember(seen, &status)) {
-        goes_on = visit(context, path, fd);
-    }
-    close(fd);
-    return goes_on;
+    const Mapped *x = a, *y = b;
+    return (x->size > y->size) - (x->size < y->size);
 }
 
-int tls_visit_process(pid_t pid, TlsProcessVisit visit, void *context)
+/* The small ones first, which take no time: what is waited for is seldom the largest. */
+static void visit_open(Visit *visit)
+{
+    qsort(visit->open, visit->n_open, sizeof(visit->open[0]), by_size);
+    for (unsigned i = 0; i < visit->n_open; i++) {
+        const Mapped *mapped = &visit->open[i];
+        visit->over = visit->over || !visit->visit(visit->context, mapped->path, mapped->fd);
+        if (mapped->fd >= 0) {
+            close(mapped->fd);
+        }
+        free(mapped->path);
+    }
+    visit->n_open = 0;
+}
+
+static void take(Visit *visit, pid_t pid, const char *range, const char *path)
+{
+    struct stat status = {.st_size = 0};
+    int fd = open_mapped(pid, range, path);
+    if (fd >= 0 &&
+        (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || !remember(visit, &status))) {
+        close(fd);
+        return;
+    }
+    char *copy = strdup(path);
+    if (!copy) {
+        abort();
+    }
+    visit->open[visit->n_open++] = (Mapped){fd, status.st_size, copy};
+    if (visit->n_open == OPEN_MAX_FILES) {
+        visit_open(visit);
+    }
+}
+
+/* All are opened before the first is looked at: the process may end at any time. */
+int tls_visit_process(pid_t pid, TlsProcessVisit callback, void *context)
 {
     char name[64], line[PATH_MAX + 256], range[64], rights[8];
     snprintf(name, sizeof(name), "/proc/%d/maps", (int)pid);
@@ -137,17 +175,17 @@ int tls_visit_process(pid_t pid, TlsProcessVisit visit, void *context)
     if (!maps) {
         return -errno;
     }
-    Seen seen = {.count = 0};
-    bool goes_on = true;
-    while (goes_on && fgets(line, sizeof(line), maps)) {
+    Visit visit = {.visit = callback, .context = context};
+    while (!visit.over && fgets(line, sizeof(line), maps)) {
         int at = 0;
         line[strcspn(line, "\n")] = '\0';
         if (sscanf(line, "%63s %7s %*s %*s %*s %n", range, rights, &at) == 2 && at > 0 &&
             strchr(rights, 'x') && line[at] == '/') {
-            goes_on = look_at(pid, range, line + at, &seen, visit, context);
+            take(&visit, pid, range, line + at);
         }
     }
     int error = ferror(maps) ? -errno : 0;
     fclose(maps);
+    visit_open(&visit);
     return error;
 }

@@ -194,6 +194,7 @@ def short_lived(folder):
         cluster.start_server()
         endpoints, processes = start_nodes(cluster)
         with Capture(cluster, endpoints.values(), path, "--tls", "keys", "--pod", "client"):
+            # The first process of all may end before its library is looked at; it is, though nobody runs it any more.
             cluster.curl("client", "/first")
             wait_hooked(processes["worker-1"])
             for number in range(SHORT_LIVED):
