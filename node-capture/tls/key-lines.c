@@ -5,6 +5,8 @@
 
 #include <glib.h>
 
+#include "common/seeded-hash.h"
+
 /* What tells lines apart: the client random is chosen by the client alone, so that the secret
  * belongs to it. */
 typedef struct Known {
@@ -23,16 +25,9 @@ struct KeyLines {
     char text[TLS_KEYS_LINES_MAX];
 };
 
-/* Randoms are random, but for those that somebody chose to be alike: these cost him time alone. */
 static guint known_hash(gconstpointer key)
 {
-    const Known *known = key;
-    guint hash;
-    memcpy(&hash, known->random + 8, sizeof(hash));
-    for (size_t i = 0; known->label[i] && i < sizeof(known->label); i++) {
-        hash = hash * 31 + (guint)known->label[i];
-    }
-    return hash;
+    return seeded_hash(key, sizeof(Known)); /* randoms are what a process says they are */
 }
 
 static gboolean known_equal(gconstpointer a, gconstpointer b)

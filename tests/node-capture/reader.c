@@ -77,6 +77,13 @@ static void take_identity(ReaderState *state, const Remora__V1__IdentityEvent *e
     }
 }
 
+static void take_secrets(ReaderState *state, const Remora__V1__TlsSecrets *secrets)
+{
+    g_autofree char *text = g_strndup((const char *)secrets->key_log.data, secrets->key_log.len);
+    g_assert_cmpuint(secrets->time_unix_ns, >, 0);
+    g_strlcat(state->key_log, text, sizeof(state->key_log));
+}
+
 static void take_message(Reader *reader, const StreamMessage *message)
 {
     ReaderState *state = &reader->state;
@@ -104,6 +111,9 @@ static void take_message(Reader *reader, const StreamMessage *message)
     case STREAM_HEARTBEAT:
         g_assert_cmpuint(message->response->heartbeat->watermark_unix_ns, >=, state->watermark_ns);
         state->watermark_ns = message->response->heartbeat->watermark_unix_ns;
+        break;
+    case STREAM_TLS_SECRETS:
+        take_secrets(state, message->response->tls_secrets);
         break;
     case STREAM_END:
         state->ended = true;
@@ -250,4 +260,9 @@ bool reader_has_lost_starts(const ReaderState *state, uint64_t value)
 bool reader_has_deleted(const ReaderState *state, uint64_t value)
 {
     return state->deleted >= value;
+}
+
+bool reader_has_secrets(const ReaderState *state, uint64_t bytes)
+{
+    return strlen(state->key_log) >= bytes;
 }

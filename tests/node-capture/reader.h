@@ -17,6 +17,7 @@ typedef struct ReaderState {
     uint32_t interfaces, entities, deleted;
     uint32_t captured_max; /* longest packet */
     uint64_t watermark_ns;
+    char key_log[512]; /* all secrets, as long as they fit */
     bool synced, ended, end_retry, closed;
     char start_text[128]; /* of the last loss at the start of a capture */
     uint64_t start_from_ns, start_to_ns;
@@ -43,4 +44,5 @@ bool reader_closed(const ReaderState *state, uint64_t value);
 bool reader_has_messages(const ReaderState *state, uint64_t value);
 bool reader_has_watermark(const ReaderState *state, uint64_t value);
 bool reader_has_lost_starts(const ReaderState *state, uint64_t value);
+bool reader_has_secrets(const ReaderState *state, uint64_t bytes);
 bool reader_has_deleted(const ReaderState *state, uint64_t value);

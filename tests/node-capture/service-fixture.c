@@ -9,6 +9,8 @@
 
 static const NodeInfo info = {"test", "n1", "0", "boot", "machine", "os", 1};
 
+bool service_gives_tls_keys = true;
+
 static Selector *allowed_shop(void)
 {
     Remora__V1__TargetSelector proto = REMORA__V1__TARGET_SELECTOR__INIT;
@@ -31,13 +33,17 @@ void service_set_up(ServiceFixture *fixture, const void *data)
     fixture->pod = test_pod("shop", "cart", NULL);
     targets_fake_pod(fixture->targets, fixture->pod, -1);
     targets_fake_synced(fixture->targets);
+    Secrets *secrets = node_secrets(fixture->node);
+    fixture->keys = tls_keys_fake_new(&secrets_keys_callbacks, secrets);
+    secrets_set_source(secrets, fixture->keys);
     node_start(fixture->node, fixture->source, fixture->targets);
     node_targets_ready(fixture->node);
 
     const ServiceConfig config = {.endpoints = (const char *const[]){endpoint, NULL},
                                   .snap_length = 262144,
                                   .queue_bytes = QUEUE_BYTES,
-                                  .max_streams = 3};
+                                  .max_streams = 3,
+                                  .tls_keys = service_gives_tls_keys};
     fixture->service = service_new(fixture->node, &info, &config, &error);
     g_assert_no_error(error);
     fixture->client = rpc_client_new();

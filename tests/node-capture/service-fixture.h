@@ -6,6 +6,7 @@
 #include "node-capture/server/service.h"
 #include "node-capture/source/fake.h"
 #include "node-capture/targets/fake.h"
+#include "node-capture/tls/keys-fake.h"
 #include "reader.h"
 
 #define QUEUE_BYTES (2u << 20)
@@ -18,6 +19,7 @@ typedef struct ServiceFixture {
     Source *source;
     Targets *targets;
     Node *node;
+    TlsKeys *keys; /* fake */
     Service *service;
     RpcClient *client;
     RpcChannel *channel;
@@ -25,6 +27,7 @@ typedef struct ServiceFixture {
 } ServiceFixture;
 
 /* One pod, shop/cart; only the namespace shop may be captured; at most three streams. */
+extern bool service_gives_tls_keys; /* to those who ask; before service_set_up() */
 void service_set_up(ServiceFixture *fixture, const void *data);
 void service_tear_down(ServiceFixture *fixture, const void *data);
 

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "node-capture/tls/keys-fake.h"
+
+#include <string.h>
+
+typedef struct Fake {
+    TlsKeys keys;
+    const TlsKeysCallbacks *callbacks;
+    void *userdata;
+    GMutex lock;
+    GArray *followed;
+    unsigned times;
+} Fake;
+
+static void fake_follow(TlsKeys *keys, const uint64_t *netns_inodes, size_t count)
+{
+    Fake *fake = (Fake *)keys;
+    g_mutex_lock(&fake->lock);
+    g_array_set_size(fake->followed, 0);
+    g_array_append_vals(fake->followed, netns_inodes, (guint)count);
+    fake->times++;
+    g_mutex_unlock(&fake->lock);
+}
+
+static void fake_free(TlsKeys *keys)
+{
+    Fake *fake = (Fake *)keys;
+    g_array_unref(fake->followed);
+    g_mutex_clear(&fake->lock);
+    g_free(fake);
+}
+
+static const TlsKeysOps fake_ops = {"fake", fake_free, fake_follow};
+
+TlsKeys *tls_keys_fake_new(const TlsKeysCallbacks *callbacks, void *userdata)
+{
+    Fake *fake = g_new0(Fake, 1);
+    fake->keys.ops = &fake_ops;
+    fake->callbacks = callbacks;
+    fake->userdata = userdata;
+    fake->followed = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    g_mutex_init(&fake->lock);
+    return &fake->keys;
+}
+
+GArray *tls_keys_fake_followed(TlsKeys *keys, unsigned *ret_times)
+{
+    Fake *fake = (Fake *)keys;
+    g_mutex_lock(&fake->lock);
+    GArray *copy = g_array_copy(fake->followed);
+    *ret_times = fake->times;
+    g_mutex_unlock(&fake->lock);
+    return copy;
+}
+
+void tls_keys_fake_tell(TlsKeys *keys, uint64_t netns_inode, const char *lines)
+{
+    Fake *fake = (Fake *)keys;
+    fake->callbacks->secrets(netns_inode, 1, lines, strlen(lines), fake->userdata);
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* TLS secrets: who asks is given those of the pods that it asked for, ahead of the packets; nobody
+ * else is, and nothing is hooked for him. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/log.h"
+#include "helpers.h"
+#include "service-fixture.h"
+
+#define LINE       "CLIENT_RANDOM 00 11\n"
+#define OTHER_LINE "CLIENT_RANDOM 00 22\n"
+
+static Reader *open_stream(ServiceFixture *fixture, int mode, const char *pod)
+{
+    Remora__V1__TargetSelector targets = REMORA__V1__TARGET_SELECTOR__INIT;
+    Remora__V1__StreamRequest request = REMORA__V1__STREAM_REQUEST__INIT;
+    char *pods[] = {(char *)(uintptr_t)pod};
+    targets.pods = pods;
+    targets.n_pods = 1;
+    request.targets = &targets;
+    request.tls = (Remora__V1__TlsMode)mode;
+    return reader_new(fixture->channel, &request, true);
+}
+
+/* The namespace that the fake pods are in. */
+static uint64_t namespace_of_pods(void)
+{
+    struct stat status;
+    g_assert_cmpint(stat("/dev/null", &status), ==, 0);
+    return status.st_ino;
+}
+
+static void wait_followed(ServiceFixture *fixture, guint count)
+{
+    gint64 end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+    for (;;) {
+        unsigned times;
+        g_autoptr(GArray) followed = tls_keys_fake_followed(fixture->keys, &times);
+        if (times > 0 && followed->len == count) {
+            g_assert_true(count == 0 ||
+                          g_array_index(followed, uint64_t, 0) == namespace_of_pods());
+            return;
+        }
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+    }
+}
+
+static void test_asked(ServiceFixture *fixture, const void *data)
+{
+    Reader *asks = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_KEYS, "*");
+    Reader *quiet = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_OFF, "*");
+    Reader *elsewhere = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_KEYS, "other");
+    reader_wait(quiet, reader_synced, 0);
+    reader_wait(elsewhere, reader_synced, 0);
+    wait_followed(fixture, 1);
+    tls_keys_fake_tell(fixture->keys, namespace_of_pods() + 1, OTHER_LINE);
+    tls_keys_fake_tell(fixture->keys, namespace_of_pods(), LINE);
+    ReaderState state = reader_wait(asks, reader_has_secrets, strlen(LINE));
+    g_assert_cmpstr(state.key_log, ==, LINE);
+    g_assert_cmpuint(service_counter(fixture, "tls_secrets_total"), ==, 1);
+    /* What comes later shows that nothing came before it. */
+    uint64_t later = service_time_of(1);
+    service_give_interface(fixture);
+    source_fake_watermark(fixture->source, later);
+    state = reader_wait(quiet, reader_has_watermark, later);
+    g_assert_cmpstr(state.key_log, ==, "");
+    state = reader_wait(elsewhere, reader_has_watermark, later);
+    g_assert_cmpstr(state.key_log, ==, "");
+    reader_free(asks);
+    wait_followed(fixture, 0);
+    reader_free(quiet);
+    reader_free(elsewhere);
+}
+
+static void test_nobody_asks(ServiceFixture *fixture, const void *data)
+{
+    Reader *quiet = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_OFF, "*");
+    reader_wait(quiet, reader_synced, 0);
+    wait_followed(fixture, 0);
+    reader_free(quiet);
+}
+
+/* Secrets stand ahead of packets that wait. */
+static void test_first(ServiceFixture *fixture, const void *data)
+{
+    Remora__V1__StreamRequest request = REMORA__V1__STREAM_REQUEST__INIT;
+    request.tls = REMORA__V1__TLS_MODE__TLS_MODE_KEYS;
+    Reader *reader = reader_new(fixture->channel, &request, false);
+    wait_followed(fixture, 1);
+    service_give_interface(fixture);
+    service_give_packets(fixture, 20, 0);
+    while (service_counter(fixture, "packets_waiting") == 0) {
+    }
+    tls_keys_fake_tell(fixture->keys, namespace_of_pods(), LINE);
+    while (service_counter(fixture, "tls_secrets_total") == 0) {
+    }
+    reader_allow(reader, UINT64_MAX);
+    ReaderState state = reader_wait(reader, reader_has_secrets, strlen(LINE));
+    g_assert_cmpuint(state.packets, <, fixture->sent);
+    state = reader_wait(reader, reader_has_watermark, service_time_of(fixture->sent));
+    g_assert_cmpuint(state.packets + state.lost, ==, fixture->sent);
+    reader_free(reader);
+}
+
+static void check_refused(Reader *reader, int status, const char *part)
+{
+    ReaderState state = reader_wait(reader, reader_closed, 0);
+    g_assert_cmpint(state.status, ==, status);
+    g_assert_nonnull(strstr(state.text, part));
+    reader_free(reader);
+}
+
+static void test_unknown_mode(ServiceFixture *fixture, const void *data)
+{
+    check_refused(open_stream(fixture, 77, "*"), -EINVAL, "TLS mode 77");
+}
+
+static void set_up_without(ServiceFixture *fixture, const void *data)
+{
+    service_gives_tls_keys = false;
+    service_set_up(fixture, data);
+    service_gives_tls_keys = true;
+}
+
+static void test_not_allowed(ServiceFixture *fixture, const void *data)
+{
+    check_refused(open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_KEYS, "*"), -EACCES,
+                  "--tls off");
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    log_set_level(LOG_LEVEL_ERROR);
+#define TEST(path, function) \
+    g_test_add(path, ServiceFixture, NULL, service_set_up, function, service_tear_down)
+    TEST("/secrets/asked", test_asked);
+    TEST("/secrets/nobody-asks", test_nobody_asks);
+    TEST("/secrets/first", test_first);
+    TEST("/secrets/unknown-mode", test_unknown_mode);
+    g_test_add("/secrets/not-allowed", ServiceFixture, NULL, set_up_without, test_not_allowed,
+               service_tear_down);
+    return g_test_run();
+}
