@@ -1,6 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Test kinds: unit (g_test programs), fuzz-replay (a libFuzzer target over its corpus) and scripts.
 
+# What captures, or runs whole clusters, has the machine to itself; the others run two at a time.
+function(remora_alone name)
+    foreach(label ${ARGN})
+        if(label MATCHES "^(bpf|e2e|cluster)$")
+            set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
+        endif()
+    endforeach()
+endfunction()
+
 # remora_unit_test(NAME SOURCES... LIBS...): a g_test program, CTest label "unit".
 function(remora_unit_test name)
     cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;LABELS" ${ARGN})
@@ -13,6 +22,7 @@ function(remora_unit_test name)
     # 77 is how a test that cannot run here says so; it then has printed why.
     set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300 SKIP_RETURN_CODE 77
         ENVIRONMENT "G_TEST_SRCDIR=${CMAKE_CURRENT_SOURCE_DIR};G_DEBUG=fatal-criticals")
+    remora_alone(${name} ${ARG_LABELS})
 endfunction()
 
 # remora_fuzz_test(NAME SOURCES... LIBS... CORPUS dir): SOURCES define LLVMFuzzerTestOneInput.
@@ -42,4 +52,5 @@ function(remora_script_test name)
     set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT ${ARG_TIMEOUT}
         SKIP_RETURN_CODE 77 ENVIRONMENT
         "REMORA_BUILD=${PROJECT_BINARY_DIR};REMORA_PLUGIN_BUILD=${REMORA_PLUGIN_BUILD};REMORA_SOURCE=${PROJECT_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
+    remora_alone(${name} ${ARG_LABEL})
 endfunction()
