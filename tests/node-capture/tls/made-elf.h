@@ -6,9 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MADE_ELF_BYTES    4096
-#define MADE_ELF_FUNCTION 0x1000u /* the key-log function's address; the file is mapped at 0xc00 \
-                                   */
+#define MADE_ELF_BYTES 4096
+#define MADE_ELF_FUNCTION                                                  \
+    0x1000u /* the key-log function's address; the file is mapped at 0xc00 \
+             */
 #define MADE_ELF_ADDRESS 0xc00u
 #define MADE_ELF_RANDOM  0x140 /* [session+0x28]+0x140 */
 #define MADE_ELF_POINTER 0x28

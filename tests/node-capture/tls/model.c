@@ -24,7 +24,8 @@ void *memcpy(void *to, const void *from, size_t length);
 size_t strlen(const char *text);
 EXPORT void SSL_CTX_set_keylog_callback(struct context *context,
                                         void (*callback)(const struct session *, const char *));
-EXPORT size_t SSL_get_client_random(const struct session *session, unsigned char *out, size_t length);
+EXPORT size_t SSL_get_client_random(const struct session *session, unsigned char *out,
+                                    size_t length);
 EXPORT int handshake(struct session *session, const unsigned char *secret, size_t length, int kind);
 EXPORT int finish(struct session *session, const unsigned char *secret, size_t length);
 
@@ -34,7 +35,8 @@ EXPORT void SSL_CTX_set_keylog_callback(struct context *context,
     context->callback = callback;
 }
 
-EXPORT size_t SSL_get_client_random(const struct session *session, unsigned char *out, size_t length)
+EXPORT size_t SSL_get_client_random(const struct session *session, unsigned char *out,
+                                    size_t length)
 {
     if (length == 0) {
         return 32;

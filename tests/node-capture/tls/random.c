@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Begins a handshake and says whether a chain of dereferences leads from the session to its client random.
- * usage: random openssl|gnutls OFFSET... */
+/* Begins a handshake and says whether a chain of dereferences leads from the session to its client
+ * random. usage: random openssl|gnutls OFFSET... */
 #include <errno.h>
 #include <gnutls/gnutls.h>
 #include <openssl/ssl.h>

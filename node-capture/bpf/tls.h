@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/* What the BPF program that takes TLS secrets is told of a function, and what it tells. */
+#pragma once
+
+#define TLS_RING_BYTES   (1024 * 1024) /* some 3,800 secrets */
+#define TLS_PROBES       4096          /* functions that are hooked at the same time */
+#define TLS_GROUPS       16384         /* control groups of targets */
+#define TLS_LABEL_SIZE   40
+#define TLS_RANDOM_BYTES 32
+#define TLS_SECRET_BYTES 64 /* the longest hash; a master secret has 48 */
+#define TLS_WAY_MAX      4
+
+/* Where a value stands when the function is entered. */
+enum { TLS_VALUE_NONE, TLS_VALUE_REGISTER, TLS_VALUE_STACK };
+
+struct tls_value {
+    __u8 kind;
+    __u8 spare;
+    __u16 offset; /* of the register in struct pt_regs; on the stack: from the stack pointer */
+};
+
+struct tls_probe {
+    struct tls_value session, label, label_length, secret, secret_length, random;
+    __u16 stack_pointer; /* its offset in struct pt_regs */
+    __u16 steps;         /* of `way` */
+    __s32 way[TLS_WAY_MAX]; /* from the session to the random: all but the last are followed */
+};
+_Static_assert(sizeof(struct tls_probe) == 44, "no padding");
+
+struct tls_event {
+    __u64 time_ns; /* monotonic */
+    __u64 group;   /* control group (version 2) */
+    __u64 probe;   /* cookie */
+    __u32 pid;     /* thread group, in the first PID namespace */
+    __u16 label_length, secret_length;
+    char label[TLS_LABEL_SIZE];
+    __u8 random[TLS_RANDOM_BYTES];
+    __u8 secret[TLS_SECRET_BYTES];
+};
+_Static_assert(sizeof(struct tls_event) == 168, "no padding");

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "node-capture/tls/hooks.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <linux/types.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "node-capture/bpf/tls.h"
+#include "node-capture/bpf/tls.skel.h"
+
+/* Of the kernel's include/uapi/linux/bpf.h since 6.6; older headers and libbpf do not have it. */
+#define TRACE_UPROBE_MULTI 48
+
+struct link_create_uprobe_multi {
+    __u32 program_fd, target_fd, attach_type, flags;
+    __u64 path, offsets, reference_offsets, cookies;
+    __u32 count, uprobe_flags, pid, spare;
+};
+
+typedef struct Hook {
+    uint64_t id;
+    dev_t device;
+    ino_t inode;
+    uint64_t offset;
+    int link_fd;           /* of a multi-probe, or -1 */
+    struct bpf_link *link; /* of a perf event, or NULL */
+} Hook;
+
+struct TlsHooks {
+    TlsSecretCallback callback;
+    void *userdata;
+    struct tls_bpf *program;
+    struct ring_buffer *ring;
+    GHashTable *hooks; /* &hook->id -> Hook */
+    uint64_t last_id;
+};
+
+static void hook_free(gpointer data)
+{
+    Hook *hook = data;
+    bpf_link__destroy(hook->link);
+    if (hook->link_fd >= 0) {
+        close(hook->link_fd);
+    }
+    g_free(hook);
+}
+
+/* ---- Secrets -------------------------------------------------------------------------------- */
+
+static int on_record(void *userdata, void *data, size_t size)
+{
+    TlsHooks *hooks = userdata;
+    const struct tls_event *event = data;
+    if (size < sizeof(*event) || event->label_length >= TLS_LABEL_SIZE ||
+        event->secret_length > TLS_SECRET_BYTES) {
+        return 0;
+    }
+    const TlsSecret secret = {
+        .time_ns = event->time_ns,
+        .group = event->group,
+        .pid = event->pid,
+        .hook = event->probe,
+        .label = event->label,
+        .label_length = event->label_length,
+        .random = event->random,
+        .secret = event->secret,
+        .secret_length = event->secret_length,
+    };
+    hooks->callback(hooks->userdata, &secret);
+    return 0;
+}
+
+int tls_hooks_fd(const TlsHooks *hooks)
+{
+    return ring_buffer__epoll_fd(hooks->ring);
+}
+
+void tls_hooks_dispatch(TlsHooks *hooks)
+{
+    ring_buffer__consume(hooks->ring);
+}
+
+void tls_hooks_counters(const TlsHooks *hooks, TlsHooksCounters *ret)
+{
+    *ret = (TlsHooksCounters){
+        .taken = hooks->program->bss->taken,
+        .lost = hooks->program->bss->lost,
+        .passed = hooks->program->bss->passed,
+        .unreadable = hooks->program->bss->unreadable,
+    };
+}
+
+/* ---- Whose ---------------------------------------------------------------------------------- */
+
+int tls_hooks_add_group(TlsHooks *hooks, uint64_t group)
+{
+    const uint8_t one = 1;
+    return bpf_map_update_elem(bpf_map__fd(hooks->program->maps.groups), &group, &one, BPF_ANY);
+}
+
+int tls_hooks_remove_group(TlsHooks *hooks, uint64_t group)
+{
+    return bpf_map_delete_elem(bpf_map__fd(hooks->program->maps.groups), &group);
+}
+
+void tls_hooks_set_all_groups(TlsHooks *hooks, bool all)
+{
+    hooks->program->bss->all_groups = all;
+}
+
+/* ---- Attaching ------------------------------------------------------------------------------ */
+
+static struct tls_value value_of(TlsArch arch, TlsPlace place)
+{
+    int offset = tls_place_pt_regs(arch, place);
+    if (offset < 0) {
+        return (struct tls_value){.kind = TLS_VALUE_NONE};
+    }
+    if (place.kind == TLS_STACK) {
+        return (struct tls_value){.kind = TLS_VALUE_STACK, .offset = (__u16)place.number};
+    }
+    return (struct tls_value){.kind = TLS_VALUE_REGISTER, .offset = (__u16)offset};
+}
+
+static struct tls_probe probe_of(TlsArch arch, const TlsKeyLog *log)
+{
+    _Static_assert(TLS_WAY_MAX == TLS_CHAIN_MAX, "the finder's chains fit");
+    struct tls_probe probe = {
+        .session = value_of(arch, log->session),
+        .label = value_of(arch, log->label),
+        .label_length = value_of(arch, log->label_length),
+        .secret = value_of(arch, log->secret),
+        .secret_length = value_of(arch, log->secret_length),
+        .random = value_of(arch, log->random),
+        .stack_pointer = (__u16)tls_place_pt_regs(arch, (TlsPlace){TLS_STACK, 0}),
+        .steps = (__u16)log->random_chain.count,
+    };
+    memcpy(probe.way, log->random_chain.offsets, sizeof(probe.way));
+    return probe;
+}
+
+/* A link of the newer kind: it takes a path, and a probe costs less where several are in one file. */
+static int link_multi(const TlsHooks *hooks, const char *path, Hook *hook)
+{
+    __u64 offset = hook->offset, cookie = hook->id;
+    struct link_create_uprobe_multi request = {
+        .program_fd = (__u32)bpf_program__fd(hooks->program->progs.on_key_log_multi),
+        .attach_type = TRACE_UPROBE_MULTI,
+        .path = (__u64)(uintptr_t)path,
+        .offsets = (__u64)(uintptr_t)&offset,
+        .cookies = (__u64)(uintptr_t)&cookie,
+        .count = 1,
+    };
+    hook->link_fd = (int)syscall(__NR_bpf, BPF_LINK_CREATE, &request, sizeof(request));
+    return hook->link_fd < 0 ? -errno : 0;
+}
+
+static int link_single(const TlsHooks *hooks, const char *path, Hook *hook)
+{
+    DECLARE_LIBBPF_OPTS(bpf_uprobe_opts, options, .bpf_cookie = hook->id);
+    hook->link = bpf_program__attach_uprobe_opts(hooks->program->progs.on_key_log_single, -1, path,
+                                                 hook->offset, &options);
+    return hook->link ? 0 : -errno;
+}
+
+static const Hook *find_hook(const TlsHooks *hooks, const Hook *like)
+{
+    GHashTableIter iter;
+    gpointer value;
+    g_hash_table_iter_init(&iter, hooks->hooks);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        const Hook *hook = value;
+        if (hook->device == like->device && hook->inode == like->inode && hook->offset == like->offset) {
+            return hook;
+        }
+    }
+    return NULL;
+}
+
+static int attach(TlsHooks *hooks, int fd, const struct tls_probe *probe, Hook *hook)
+{
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    int map = bpf_map__fd(hooks->program->maps.probes);
+    int error = bpf_map_update_elem(map, &hook->id, probe, BPF_ANY);
+    if (error) {
+        return error == -E2BIG ? -ENOSPC : error;
+    }
+    error = link_multi(hooks, path, hook);
+    if (error == -EINVAL || error == -EOPNOTSUPP) {
+        error = link_single(hooks, path, hook);
+    }
+    if (error) {
+        bpf_map_delete_elem(map, &hook->id);
+    }
+    return error;
+}
+
+int tls_hooks_attach(TlsHooks *hooks, int fd, TlsArch arch, const TlsImplementation *found,
+                     uint64_t *ret_hook)
+{
+    const TlsKeyLog *log = &found->key_log;
+    struct stat status;
+    if (found->verdict != TLS_HOOKED || log->random_origin == TLS_RANDOM_ON_THE_WIRE) {
+        return -EINVAL;
+    }
+    if (fstat(fd, &status) < 0) {
+        return -errno;
+    }
+    Hook *hook = g_new0(Hook, 1);
+    *hook = (Hook){.id = ++hooks->last_id,
+                   .device = status.st_dev,
+                   .inode = status.st_ino,
+                   .offset = log->offset,
+                   .link_fd = -1};
+    const Hook *known = find_hook(hooks, hook);
+    const struct tls_probe probe = probe_of(arch, log);
+    int error = known ? -EEXIST : attach(hooks, fd, &probe, hook);
+    if (error) {
+        if (known) {
+            *ret_hook = known->id;
+        }
+        hook_free(hook);
+        return error;
+    }
+    *ret_hook = hook->id;
+    g_hash_table_add(hooks->hooks, hook);
+    return 0;
+}
+
+int tls_hooks_detach(TlsHooks *hooks, uint64_t id)
+{
+    if (!g_hash_table_remove(hooks->hooks, &id)) {
+        return -ENOENT;
+    }
+    bpf_map_delete_elem(bpf_map__fd(hooks->program->maps.probes), &id);
+    return 0;
+}
+
+/* ---- Life ----------------------------------------------------------------------------------- */
+
+static int load(TlsHooks *hooks)
+{
+    hooks->program = tls_bpf__open();
+    if (!hooks->program) {
+        return -errno;
+    }
+    bpf_program__set_expected_attach_type(hooks->program->progs.on_key_log_multi,
+                                          (enum bpf_attach_type)TRACE_UPROBE_MULTI);
+    int error = tls_bpf__load(hooks->program);
+    if (error) {
+        return error;
+    }
+    hooks->ring = ring_buffer__new(bpf_map__fd(hooks->program->maps.events), on_record, hooks, NULL);
+    return hooks->ring ? 0 : -errno;
+}
+
+int tls_hooks_new(TlsSecretCallback callback, void *userdata, TlsHooks **ret, char **ret_message)
+{
+    TlsHooks *hooks = g_new0(TlsHooks, 1);
+    hooks->callback = callback;
+    hooks->userdata = userdata;
+    hooks->hooks = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, hook_free);
+    int error = load(hooks);
+    if (error) {
+        *ret_message = g_strdup_printf("the program that takes TLS secrets cannot be loaded: %s",
+                                       g_strerror(-error));
+        tls_hooks_free(hooks);
+        return error;
+    }
+    *ret = hooks;
+    return 0;
+}
+
+void tls_hooks_free(TlsHooks *hooks)
+{
+    if (!hooks) {
+        return;
+    }
+    g_hash_table_unref(hooks->hooks);
+    ring_buffer__free(hooks->ring);
+    tls_bpf__destroy(hooks->program);
+    g_free(hooks);
+}
