@@ -9,6 +9,7 @@
 #include <bpf/bpf_tracing.h>
 #include <stdbool.h>
 
+#include "node-capture/bpf/group.bpf.h"
 #include "node-capture/bpf/kernel.bpf.h"
 #include "node-capture/bpf/sockets.h"
 
@@ -49,31 +50,6 @@ __u64 lost = 0;    /* events that found no room */
 
 /* ---- Control groups ------------------------------------------------------------------------- */
 
-static __always_inline struct kernfs_node *parent_of(struct kernfs_node *node)
-{
-    struct kernfs_node___before_rcu *old = (void *)node;
-    if (bpf_core_field_exists(old->parent)) {
-        return BPF_CORE_READ(old, parent);
-    }
-    return BPF_CORE_READ(node, __parent);
-}
-
-/* The process's group of version 2 or, where that hierarchy is not used, of version 1. */
-static __always_inline struct cgroup *group_of(struct task_struct *task)
-{
-    struct css_set *set = BPF_CORE_READ(task, cgroups);
-    struct cgroup *group = BPF_CORE_READ(set, dfl_cgrp);
-    struct kernfs_node *node = BPF_CORE_READ(group, kn);
-    if (parent_of(node) || !bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id)) {
-        return group;
-    }
-    struct cgroup_subsys_state *state = 0;
-    __u64 index = bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id);
-    bpf_probe_read_kernel(&state, sizeof(state),
-                          (void *)set + bpf_core_field_offset(set->subsys) + index * sizeof(state));
-    return BPF_CORE_READ(state, cgroup);
-}
-
 static __always_inline void tell_group(struct kernfs_node *node, __u64 id)
 {
     struct sockets_group *told = bpf_ringbuf_reserve(&events, sizeof(*told), 0);
@@ -103,8 +79,7 @@ static __always_inline __u64 name_group(struct task_struct *task)
     if (!node) {
         return 0;
     }
-    /* Each hierarchy counts by itself. */
-    __u64 id = BPF_CORE_READ(node, id) ^ (__u64)BPF_CORE_READ(group, root, hierarchy_id) << 48;
+    __u64 id = group_id(group);
     if (!bpf_map_lookup_elem(&groups, &id)) {
         tell_group(node, id);
     }

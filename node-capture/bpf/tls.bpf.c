@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
-/* Takes the secrets of TLS connections at the entry of a library's key-log function. One program for all libraries: the cookie
- * of the probe says where its arguments stand. Nothing hangs on a return: Go moves its stacks, and uretprobes are a system call
- * that strict seccomp filters refuse. */
+/* Takes the secrets of TLS connections at the entry of a library's key-log function. One program
+ * for all libraries: the cookie of the probe says where its arguments stand. Nothing hangs on a
+ * return: Go moves its stacks, and uretprobes are a system call that strict seccomp filters refuse.
+ */
 #include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 #include <stdbool.h>
 
+#include "node-capture/bpf/group.bpf.h"
 #include "node-capture/bpf/tls.h"
 
 #define PT_REGS_BYTES 512 /* more than any processor's */
@@ -113,11 +116,12 @@ static __always_inline bool read_secret(void *context, const struct tls_probe *p
 
 static __always_inline int on_key_log(void *context)
 {
-    __u64 cookie = bpf_get_attach_cookie(context), group = bpf_get_current_cgroup_id();
+    __u64 cookie = bpf_get_attach_cookie(context), group = 0;
     const struct tls_probe *probe = bpf_map_lookup_elem(&probes, &cookie);
     if (!probe) {
         return 0;
     }
+    group = group_id(group_of((struct task_struct *)bpf_get_current_task()));
     if (!all_groups && !bpf_map_lookup_elem(&groups, &group)) {
         __sync_fetch_and_add(&passed, 1);
         return 0;

@@ -21,15 +21,15 @@ struct tls_value {
 
 struct tls_probe {
     struct tls_value session, label, label_length, secret, secret_length, random;
-    __u16 stack_pointer; /* its offset in struct pt_regs */
-    __u16 steps;         /* of `way` */
+    __u16 stack_pointer;    /* its offset in struct pt_regs */
+    __u16 steps;            /* of `way` */
     __s32 way[TLS_WAY_MAX]; /* from the session to the random: all but the last are followed */
 };
 _Static_assert(sizeof(struct tls_probe) == 44, "no padding");
 
 struct tls_event {
     __u64 time_ns; /* monotonic */
-    __u64 group;   /* control group (version 2) */
+    __u64 group;   /* control group, see group.bpf.h */
     __u64 probe;   /* cookie */
     __u32 pid;     /* thread group, in the first PID namespace */
     __u16 label_length, secret_length;

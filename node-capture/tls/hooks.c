@@ -147,7 +147,8 @@ static struct tls_probe probe_of(TlsArch arch, const TlsKeyLog *log)
     return probe;
 }
 
-/* A link of the newer kind: it takes a path, and a probe costs less where several are in one file. */
+/* A link of the newer kind: it takes a path, and a probe costs less where several are in one file.
+ */
 static int link_multi(const TlsHooks *hooks, const char *path, Hook *hook)
 {
     __u64 offset = hook->offset, cookie = hook->id;
@@ -178,7 +179,8 @@ static const Hook *find_hook(const TlsHooks *hooks, const Hook *like)
     g_hash_table_iter_init(&iter, hooks->hooks);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         const Hook *hook = value;
-        if (hook->device == like->device && hook->inode == like->inode && hook->offset == like->offset) {
+        if (hook->device == like->device && hook->inode == like->inode &&
+            hook->offset == like->offset) {
             return hook;
         }
     }
@@ -259,7 +261,8 @@ static int load(TlsHooks *hooks)
     if (error) {
         return error;
     }
-    hooks->ring = ring_buffer__new(bpf_map__fd(hooks->program->maps.events), on_record, hooks, NULL);
+    hooks->ring =
+        ring_buffer__new(bpf_map__fd(hooks->program->maps.events), on_record, hooks, NULL);
     return hooks->ring ? 0 : -errno;
 }
 

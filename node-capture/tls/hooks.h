@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Hooks on key-log functions: attaches the BPF program to what the finder found, and hands out the secrets. One thread. */
+/* Hooks on key-log functions: attaches the BPF program to what the finder found, and hands out the
+ * secrets. One thread. */
 #pragma once
 
 #include "node-capture/tls/finder.h"
@@ -8,10 +9,10 @@ typedef struct TlsHooks TlsHooks;
 
 /* What one call of a key-log function gave: a line of a key log. Valid during the callback. */
 typedef struct TlsSecret {
-    uint64_t time_ns; /* monotonic */
-    uint64_t group;   /* control group (version 2) of the process */
-    uint32_t pid;     /* thread group, in the first PID namespace */
-    uint64_t hook;    /* as tls_hooks_attach() gave it */
+    uint64_t time_ns;  /* monotonic */
+    uint64_t group;    /* control group of the process, as bpf/group.bpf.h numbers them */
+    uint32_t pid;      /* thread group, in the first PID namespace */
+    uint64_t hook;     /* as tls_hooks_attach() gave it */
     const char *label; /* ends with a zero byte, too */
     size_t label_length;
     const uint8_t *random; /* 32 bytes */
@@ -30,14 +31,16 @@ int tls_hooks_new(TlsSecretCallback callback, void *userdata, TlsHooks **ret, ch
 /* Detaches everything. NULL does nothing. */
 void tls_hooks_free(TlsHooks *hooks);
 
-/* Attaches to a file, by its inode: every process that runs its code from now on is hooked, whatever path it has opened.
- * `fd` is used during the call only. 0; -EEXIST: that function of that inode has a hook, *ret_hook is it; -EINVAL: the verdict is
- * not TLS_HOOKED, or the random is not known; -ENOSPC: too many; else what the kernel says. */
-int tls_hooks_attach(TlsHooks *hooks, int fd, TlsArch arch, const TlsImplementation *found, uint64_t *ret_hook);
+/* Attaches to a file, by its inode: every process that runs its code from now on is hooked,
+ * whatever path it has opened. `fd` is used during the call only. 0; -EEXIST: that function of that
+ * inode has a hook, *ret_hook is it; -EINVAL: the verdict is not TLS_HOOKED, or the random is not
+ * known; -ENOSPC: too many; else what the kernel says. */
+int tls_hooks_attach(TlsHooks *hooks, int fd, TlsArch arch, const TlsImplementation *found,
+                     uint64_t *ret_hook);
 /* -ENOENT: there is no such hook. */
 int tls_hooks_detach(TlsHooks *hooks, uint64_t hook);
 
-/* Whose secrets are taken: none to begin with. 0, or -errno. */
+/* Whose secrets are taken, by control group as in TlsSecret: none to begin with. 0, or -errno. */
 int tls_hooks_add_group(TlsHooks *hooks, uint64_t group);
 int tls_hooks_remove_group(TlsHooks *hooks, uint64_t group);
 void tls_hooks_set_all_groups(TlsHooks *hooks, bool all);

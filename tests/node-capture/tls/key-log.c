@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Hooks the files that are named and prints a key log, until its standard input ends; then the counters, as a comment.
- * usage: tls-key-log [-g GROUP]... FILE...    -g: only processes of that control group (its inode) */
+/* Hooks the files that are named and prints a key log, until its standard input ends; then the
+ * counters, as a comment. usage: tls-key-log [-g GROUP]... FILE...    -g: only processes of that
+ * control group (version 2: the inode of its folder) */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -37,11 +38,13 @@ static int attach(TlsHooks *hooks, const char *path)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     int error = fd < 0 ? -errno : tls_find_in_file(fd, &file);
     if (!error) {
-        error = file.n_implementations ? tls_hooks_attach(hooks, fd, file.arch, &file.implementations[0], &hook)
-                                       : -ENOENT;
+        error = file.n_implementations
+                    ? tls_hooks_attach(hooks, fd, file.arch, &file.implementations[0], &hook)
+                    : -ENOENT;
     }
-    if (!error && (tls_hooks_attach(hooks, fd, file.arch, &file.implementations[0], &again) != -EEXIST ||
-                   again != hook)) {
+    if (!error &&
+        (tls_hooks_attach(hooks, fd, file.arch, &file.implementations[0], &again) != -EEXIST ||
+         again != hook)) {
         error = -EPROTO;
     }
     if (fd >= 0) {
@@ -55,7 +58,8 @@ static int attach(TlsHooks *hooks, const char *path)
 
 static void serve(TlsHooks *hooks)
 {
-    struct pollfd fds[] = {{.fd = tls_hooks_fd(hooks), .events = POLLIN}, {.fd = 0, .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = tls_hooks_fd(hooks), .events = POLLIN},
+                           {.fd = 0, .events = POLLIN}};
     char byte;
     puts("# ready");
     fflush(stdout);
