@@ -31,23 +31,13 @@ struct {
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
-    __uint(max_entries, TLS_GROUPS);
-    __type(key, __u64);
-    __type(value, __u8);
-} groups SEC(".maps");
-
-/* The same by network namespace. */
-struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
     __uint(max_entries, TLS_NAMESPACES);
     __type(key, __u32);
     __type(value, __u8);
 } namespaces SEC(".maps");
 
-__u32 all_groups = 0; /* without asking `groups` */
 __u64 taken = 0;      /* secrets */
-__u64 passed = 0;     /* hits in control groups of no target */
+__u64 passed = 0;     /* hits in network namespaces of no target */
 __u64 lost = 0;       /* secrets that found no room */
 __u64 unreadable = 0; /* hits where the arguments were not what the finder had said */
 
@@ -125,15 +115,14 @@ static __always_inline bool read_secret(void *context, const struct tls_probe *p
 
 static __always_inline int on_key_log(void *context)
 {
-    __u64 cookie = bpf_get_attach_cookie(context), group = bpf_get_current_cgroup_id();
+    __u64 cookie = bpf_get_attach_cookie(context);
     const struct tls_probe *probe = bpf_map_lookup_elem(&probes, &cookie);
     if (!probe) {
         return 0;
     }
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
     __u32 netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
-    if (!all_groups && !bpf_map_lookup_elem(&groups, &group) &&
-        !bpf_map_lookup_elem(&namespaces, &netns)) {
+    if (!bpf_map_lookup_elem(&namespaces, &netns)) {
         __sync_fetch_and_add(&passed, 1);
         return 0;
     }
@@ -144,9 +133,8 @@ static __always_inline int on_key_log(void *context)
     }
     __builtin_memset(event, 0, sizeof(*event));
     event->time_ns = bpf_ktime_get_ns();
-    event->group = group;
-    event->probe = cookie;
     event->netns = netns;
+    event->probe = cookie;
     event->pid = (__u32)(bpf_get_current_pid_tgid() >> 32);
     if (!read_random(context, probe, event) || !read_label(context, probe, event) ||
         !read_secret(context, probe, event)) {

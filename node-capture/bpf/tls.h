@@ -5,7 +5,6 @@
 #define TLS_RING_BYTES   (1024 * 1024) /* some 3,800 secrets */
 #define TLS_PROBES       4096          /* functions that are hooked at the same time */
 #define TLS_NAMESPACES   16384         /* network namespaces of targets */
-#define TLS_GROUPS       16384         /* control groups of targets */
 #define TLS_LABEL_SIZE   40
 #define TLS_RANDOM_BYTES 32
 #define TLS_SECRET_BYTES 64 /* the longest hash; a master secret has 48 */
@@ -30,14 +29,13 @@ _Static_assert(sizeof(struct tls_probe) == 44, "no padding");
 
 struct tls_event {
     __u64 time_ns; /* monotonic */
-    __u64 group;   /* control group (version 2) */
     __u64 probe;   /* cookie */
-    __u32 netns;   /* inode of the network namespace */
-    __u32 spare;
-    __u32 pid; /* thread group, in the first PID namespace */
+    __u32 netns;   /* inode of its network namespace */
+    __u32 pid;     /* thread group, in the first PID namespace */
     __u16 label_length, secret_length;
     char label[TLS_LABEL_SIZE];
     __u8 random[TLS_RANDOM_BYTES];
     __u8 secret[TLS_SECRET_BYTES];
+    __u32 spare;
 };
-_Static_assert(sizeof(struct tls_event) == 176, "no padding");
+_Static_assert(sizeof(struct tls_event) == 168, "no padding");

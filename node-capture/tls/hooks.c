@@ -65,7 +65,6 @@ static int on_record(void *userdata, void *data, size_t size)
     }
     const TlsSecret secret = {
         .time_ns = event->time_ns,
-        .group = event->group,
         .netns_inode = event->netns,
         .pid = event->pid,
         .hook = event->probe,
@@ -101,17 +100,6 @@ void tls_hooks_counters(const TlsHooks *hooks, TlsHooksCounters *ret)
 
 /* ---- Whose ---------------------------------------------------------------------------------- */
 
-int tls_hooks_add_group(TlsHooks *hooks, uint64_t group)
-{
-    const uint8_t one = 1;
-    return bpf_map_update_elem(bpf_map__fd(hooks->program->maps.groups), &group, &one, BPF_ANY);
-}
-
-int tls_hooks_remove_group(TlsHooks *hooks, uint64_t group)
-{
-    return bpf_map_delete_elem(bpf_map__fd(hooks->program->maps.groups), &group);
-}
-
 /* The kernel numbers them in 32 bits. */
 int tls_hooks_add_netns(TlsHooks *hooks, uint64_t inode)
 {
@@ -124,11 +112,6 @@ int tls_hooks_remove_netns(TlsHooks *hooks, uint64_t inode)
 {
     const uint32_t key = (uint32_t)inode;
     return bpf_map_delete_elem(bpf_map__fd(hooks->program->maps.namespaces), &key);
-}
-
-void tls_hooks_set_all_groups(TlsHooks *hooks, bool all)
-{
-    hooks->program->bss->all_groups = all;
 }
 
 /* ---- Attaching ------------------------------------------------------------------------------ */

@@ -10,8 +10,7 @@ typedef struct TlsHooks TlsHooks;
 /* What one call of a key-log function gave: a line of a key log. Valid during the callback. */
 typedef struct TlsSecret {
     uint64_t time_ns;     /* monotonic */
-    uint64_t group;       /* control group (version 2) of the process */
-    uint64_t netns_inode; /* of its network namespace */
+    uint64_t netns_inode; /* of the process's network namespace */
     uint32_t pid;         /* thread group, in the first PID namespace */
     uint64_t hook;        /* as tls_hooks_attach() gave it */
     const char *label;    /* ends with a zero byte, too */
@@ -41,12 +40,10 @@ int tls_hooks_attach(TlsHooks *hooks, int fd, TlsArch arch, const TlsImplementat
 /* -ENOENT: there is no such hook. */
 int tls_hooks_detach(TlsHooks *hooks, uint64_t hook);
 
-/* Whose secrets are taken: none to begin with. 0, or -errno. */
-int tls_hooks_add_group(TlsHooks *hooks, uint64_t group);
-int tls_hooks_remove_group(TlsHooks *hooks, uint64_t group);
+/* Whose secrets are taken: of processes in these network namespaces; none to begin with. 0, or
+ * -errno. */
 int tls_hooks_add_netns(TlsHooks *hooks, uint64_t inode);
 int tls_hooks_remove_netns(TlsHooks *hooks, uint64_t inode);
-void tls_hooks_set_all_groups(TlsHooks *hooks, bool all);
 
 /* Readable when there are secrets; then tls_hooks_dispatch() calls back for each. */
 int tls_hooks_fd(const TlsHooks *hooks);

@@ -15,11 +15,17 @@ static void set(Instruction *ret, Operation operation, uint32_t target, uint32_t
     ret->value = value;
 }
 
+/* The low `bits` of the field count instructions from the address. */
+static int64_t goal(uint64_t address, uint32_t field, unsigned bits)
+{
+    uint64_t distance = (uint64_t)sign_extend(field & ((1u << bits) - 1), bits);
+    return (int64_t)(address + distance * 4);
+}
+
 static bool branches(uint32_t word, uint64_t address, Instruction *ret)
 {
-    int64_t goal26 = (int64_t)address + sign_extend(word & 0x3ffffff, 26) * 4;
-    int64_t goal19 = (int64_t)address + sign_extend(word >> 5 & 0x7ffff, 19) * 4;
-    int64_t goal14 = (int64_t)address + sign_extend(word >> 5 & 0x3fff, 14) * 4;
+    int64_t goal26 = goal(address, word, 26), goal19 = goal(address, word >> 5, 19);
+    int64_t goal14 = goal(address, word >> 5, 14);
     if ((word & 0x7c000000) == 0x14000000) {
         set(ret, word >> 31 ? OPERATION_CALL : OPERATION_JUMP, REGISTER_NONE, REGISTER_NONE,
             goal26);
@@ -50,7 +56,8 @@ static bool addresses(uint32_t word, uint64_t address, Instruction *ret)
         set(ret, OPERATION_PAGE, target, REGISTER_NONE,
             (int64_t)((address & ~UINT64_C(0xfff)) + ((uint64_t)immediate << 12)));
     } else if ((word & 0x9f000000) == 0x10000000) {
-        set(ret, OPERATION_CONSTANT, target, REGISTER_NONE, (int64_t)address + immediate);
+        set(ret, OPERATION_CONSTANT, target, REGISTER_NONE,
+            (int64_t)(address + (uint64_t)immediate));
     } else if ((word & 0xff800000) == 0x91000000 || (word & 0xff800000) == 0xd1000000) {
         set(ret, OPERATION_ADD, target, source,
             word >> 30 & 1 ? -low : low); /* add, sub (64 bits) */

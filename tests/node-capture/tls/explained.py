@@ -11,7 +11,7 @@ NODE = os.path.join(BUILD, "node-capture/remora-node")
 
 
 def run(*command, **options):
-    result = subprocess.run(command, text=True, capture_output=True, check=False, **options)
+    result = subprocess.run(command, text=True, capture_output=True, check=False, timeout=120, **options)
     check(result.returncode == 0, f"{' '.join(command)}: {result.stderr}")
     return result.stdout
 
