@@ -38,10 +38,13 @@ class Pods(Cluster):
         self.add_pod("shop", "client", "worker-1", "10.244.1.3")
         self.add_pod("other", "stranger", "worker-1", "10.244.1.4")
 
-    def start_server(self):
+    def make_certificate(self):
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                         "-days", "2", "-subj", "/CN=server", "-addext", "subjectAltName=IP:10.244.1.2", "-keyout",
                         f"{self.folder}/tls.key", "-out", f"{self.folder}/tls.crt"], check=True, capture_output=True)
+
+    def start_server(self):
+        self.make_certificate()
         with open(f"{self.folder}/nginx.conf", "w", encoding="ascii") as file:
             file.write(NGINX.format(folder=self.folder))
         self.spawn("server", ["nginx", "-c", f"{self.folder}/nginx.conf"], log="nginx.log")
