@@ -89,52 +89,51 @@ static bool read_function(const GoTable *table, uint64_t i, uint64_t *ret_entry_
     return *ret_info < table->range.length;
 }
 
-/* Programs that are moved and linked by another linker than Go's do not begin with Go's code, and
- * the header's word gets its value from a relocation, or (since 1.26) is no longer filled. The
- * module that points to the table says where its first function is. */
-static uint64_t text_by_module(ElfImage *image, const GoTable *table, ElfRange range)
+/* What the module's record at this address says: its first function less that one's entry. 0: it is
+ * none. */
+static uint64_t text_by_module(ElfImage *image, const GoTable *table, uint64_t at)
 {
-    for (size_t i = 0; i + (MODULE_MAXPC + 1) * 8 <= range.length && elf_work(image, 8); i += 8) {
-        uint64_t at = range.address + i, pointer, low, high;
-        if (elf_u64(range.bytes + i) != table->range.address ||
-            !elf_pointer(image, at + MODULE_MINPC * 8, &low) ||
-            !elf_pointer(image, at + MODULE_MAXPC * 8, &high)) {
-            continue;
-        }
-        if (elf_is_code(image, low) && low < high &&
-            read_number(table, table->entries, 4, &pointer)) {
-            return low - pointer;
-        }
+    uint64_t low, high, first;
+    if (!elf_pointer(image, at + MODULE_MINPC * 8, &low) ||
+        !elf_pointer(image, at + MODULE_MAXPC * 8, &high) ||
+        !read_number(table, table->entries, 4, &first) || !elf_is_code(image, low) || low >= high) {
+        return 0;
     }
-    return 0;
+    return low - first;
 }
 
-static uint64_t text_by_relocated_module(ElfImage *image, const GoTable *table)
+/* The record points to the table with its first word, by a relocation or without. */
+static uint64_t search_module(ElfImage *image, const GoTable *table)
 {
-    for (size_t i = 0; i < image->relocations.count && elf_work(image, 24); i++) {
+    uint64_t text = 0;
+    for (size_t i = 0; !text && i < image->relocations.count && elf_work(image, 24); i++) {
         const uint8_t *entry = image->bytes + image->relocations.offset + i * 24;
-        uint64_t at = elf_u64(entry), low, first;
-        if (elf_u64(entry + 16) == table->range.address &&
-            elf_pointer(image, at + MODULE_MINPC * 8, &low) && elf_is_code(image, low) &&
-            read_number(table, table->entries, 4, &first)) {
-            return low - first;
+        if (elf_u64(entry + 16) == table->range.address) {
+            text = text_by_module(image, table, elf_u64(entry));
         }
     }
-    return 0;
+    for (unsigned load = 0; !text && load < image->n_loads; load++) {
+        ElfRange range = elf_load_range(image, load);
+        bool is_data = image->loads[load].flags & ELF_WRITE;
+        for (size_t i = 0; !text && is_data && i + 8 <= range.length && elf_work(image, 8);
+             i += 8) {
+            if (elf_u64(range.bytes + i) == table->range.address) {
+                text = text_by_module(image, table, range.address + i);
+            }
+        }
+    }
+    return text;
 }
 
+/* Programs that are moved and linked by another linker than Go's do not begin with Go's code, and
+ * the header's word gets its value from a relocation, or (since 1.26) is no longer filled. */
 static uint64_t find_text(ElfImage *image, const GoTable *table)
 {
     uint64_t text = 0;
     if (elf_pointer(image, table->range.address + MAGIC_BYTES + 16, &text) && text) {
         return text;
     }
-    text = text_by_relocated_module(image, table);
-    for (unsigned i = 0; !text && i < image->n_loads; i++) {
-        if (image->loads[i].flags & ELF_WRITE) {
-            text = text_by_module(image, table, elf_load_range(image, i));
-        }
-    }
+    text = search_module(image, table);
     return text ? text : elf_section(image, ".text").address;
 }
 

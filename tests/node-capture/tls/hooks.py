@@ -220,6 +220,33 @@ def test_gnutls(folder):
         compare(hooks, log, 3)
 
 
+BORINGSSL = f"{LIBRARIES}/android/libssl.so.0"
+BORINGSSL_CLIENT = f"""
+import ctypes, socket, sys
+ssl = ctypes.CDLL("{BORINGSSL}")
+for name in ("TLS_method", "SSL_CTX_new", "SSL_new"):
+    getattr(ssl, name).restype = ctypes.c_void_p
+session = ctypes.c_void_p(ssl.SSL_new(ctypes.c_void_p(ssl.SSL_CTX_new(ctypes.c_void_p(ssl.TLS_method())))))
+server = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+ssl.SSL_set_fd(session, server.fileno())
+assert ssl.SSL_connect(session) == 1
+ssl.SSL_write(session, b"GET / HTTP/1.0\\r\\n\\r\\n", 18)
+assert ssl.SSL_read(session, ctypes.create_string_buffer(1000), 1000) > 0
+"""
+
+
+def test_boringssl(folder):
+    """No program of Debian's speaks TLS with it, so one is made; the server, which is not hooked, says what is right."""
+    for version in ("-tls1_2", "-tls1_3"):
+        log = os.path.join(folder, f"log{version}")
+        with Hooks(BORINGSSL) as hooks:
+            with server(folder, version, "-keylogfile", log) as (port, _):
+                for _ in range(3):
+                    run(sys.executable, "-c", BORINGSSL_CLIENT, str(port))
+            hooks.close()
+        compare(hooks, log, 3)
+
+
 GO_CLIENT = """package main
 import ("crypto/tls"; "os"; "io")
 func main() {
@@ -288,7 +315,7 @@ def test_nothing_is_left(_):
     wait_until(lambda: not ours & programs(), "a program is left")
 
 
-TESTS = [test_openssl, test_resumption_and_early_data, test_gnutls, test_go, test_only_targets, test_nothing_is_left]
+TESTS = [test_openssl, test_resumption_and_early_data, test_gnutls, test_boringssl, test_go, test_only_targets, test_nothing_is_left]
 
 if __name__ == "__main__":
     if os.geteuid() != 0 or os.uname().machine != "x86_64":
