@@ -4,8 +4,8 @@
 
 #include "node-capture/bpf/kernel.bpf.h"
 
-/* 0: there is none, or it cannot be read. A function by itself, lest the member that this kernel does
- * not have be reached for in a loop around it, before it is asked whether there is one. */
+/* 0: there is none, or it cannot be read. A function by itself, lest the member that this kernel
+ * does not have be reached for in a loop around it, before it is asked whether there is one. */
 static __noinline struct kernfs_node *group_parent(struct kernfs_node *node)
 {
     struct kernfs_node___before_rcu *old = (void *)node;
@@ -15,8 +15,8 @@ static __noinline struct kernfs_node *group_parent(struct kernfs_node *node)
     return BPF_CORE_READ(node, __parent);
 }
 
-/* Cut to `size` with its NUL, which the length that is returned counts; the root's is empty. Negative if
- * it cannot be read. */
+/* Cut to `size` with its NUL, which the length that is returned counts; the root's is empty.
+ * Negative if it cannot be read. */
 static __always_inline long group_name(struct kernfs_node *node, char *ret_name, __u32 size)
 {
     return bpf_probe_read_kernel_str(ret_name, size, BPF_CORE_READ(node, name));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Which programs, moves and empty groups the kernel tells of: what may be a pod's, and nothing else.
- * Others may start pods meanwhile: only what is ours is looked at. Needs root. */
+/* Which programs, moves and empty groups the kernel tells of: what may be a pod's, and nothing
+ * else. Others may start pods meanwhile: only what is ours is looked at. Needs root. */
 #include "node-capture/targets/pod-events.h"
 
 #include <glib.h>
@@ -11,10 +11,10 @@
 #include "common/clock.h"
 #include "tests/node-capture/targets/pod-maker.h"
 
-#define WAIT_NS  10000000000u
-#define PROGRAMS 50
-#define DEEP     40 /* groups above each other: more than the kernel looks at */
-#define NOT_DEEP 20
+#define WAIT_NS        10000000000u
+#define PROGRAMS       50
+#define DEEP           40 /* groups above each other: more than the kernel looks at */
+#define NOT_DEEP       20
 #define NAME_MAX_BYTES 255
 
 typedef struct Fixture {
@@ -142,7 +142,8 @@ static void test_inside(void)
     const char *uid = pod_uid(1), *id = container_id(1);
     g_autofree char *plain = g_strdup_printf("/kubepods/besteffort/pod%s/%s", uid, id);
     g_autofree char *slice = g_strdup_printf(
-        "/kubelet-kubepods-burstable-pod12345678_1b2c_4d5e_8f90_00000000cafe.slice/crio-%s.scope", id);
+        "/kubelet-kubepods-burstable-pod12345678_1b2c_4d5e_8f90_00000000cafe.slice/crio-%s.scope",
+        id);
     g_autofree char *mixed = g_strdup_printf(
         "/kubepods-pod12345678_1b2c_4d5e_8f90_00000000cafe.slice:cri-containerd:%s", id);
     g_autofree char *below = g_strdup_printf("/kubepods/pod%s/%s/some/group/of/its/own", uid, id);
@@ -193,8 +194,7 @@ static void test_moves(void)
 {
     Fixture fixture;
     begin(&fixture);
-    g_autofree char *pod =
-        g_strdup_printf("/kubepods/pod%s/%s", pod_uid(1), container_id(1));
+    g_autofree char *pod = g_strdup_printf("/kubepods/pod%s/%s", pod_uid(1), container_id(1));
     pid_t pid = pod_maker_run(pod, NETNS_OURS, false, NULL);
     pid_t other = pod_maker_run("/other", NETNS_OURS, false, NULL);
     pod_maker_move(pid, "/other");
