@@ -7,7 +7,6 @@
 /* An entity as it was told. */
 typedef struct Known {
     Entity *entity;
-    char *job; /* of a pod that a Job controls: the Job's name; else NULL */
     uint32_t generation;
     uint8_t resource;
 } Known;
@@ -15,7 +14,8 @@ typedef struct Known {
 struct Store {
     ApiWatch *watch;
     JobOwners *jobs;
-    GHashTable *known; /* set of Known, by its entity's key */
+    GHashTable *known;    /* set of Known, by its entity's key */
+    GHashTable *job_pods; /* key of a pod that a Job controls -> the Job's name */
     uint32_t generations[API_RESOURCE_WATCHED];
     uint64_t counts[API_RESOURCE_WATCHED];
 };
@@ -41,8 +41,7 @@ static void known_free(void *data)
 {
     Known *known = data;
     entity_unref(known->entity);
-    g_free(known->job);
-    g_free(known);
+    g_slice_free(Known, known);
 }
 
 Store *store_new(ApiWatch *watch, JobOwners *jobs)
@@ -51,6 +50,7 @@ Store *store_new(ApiWatch *watch, JobOwners *jobs)
     store->watch = watch;
     store->jobs = jobs;
     store->known = g_hash_table_new_full(known_hash, known_equal, known_free, NULL);
+    store->job_pods = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     return store;
 }
 
@@ -59,6 +59,7 @@ Store *store_free(Store *store)
     if (!store)
         return NULL;
     g_hash_table_unref(store->known);
+    g_hash_table_unref(store->job_pods);
     g_free(store);
     return NULL;
 }
@@ -76,8 +77,11 @@ static void tell_gone(Store *store, const Known *known, uint64_t now_ns)
     const Entity *entity = known->entity;
     /* A pod that finished had its end before its object went. */
     uint64_t gone_ns = entity->to_ns && entity->to_ns < now_ns ? entity->to_ns : now_ns;
-    if (known->job)
-        job_owners_remove(store->jobs, entity->namespace_name, known->job, entity->key);
+    const char *job = g_hash_table_lookup(store->job_pods, &entity->key);
+    if (job) {
+        job_owners_remove(store->jobs, entity->namespace_name, job, entity->key);
+        g_hash_table_remove(store->job_pods, &entity->key);
+    }
     watch_tell_entity(store->watch, entity, gone_ns);
 }
 
@@ -91,11 +95,16 @@ static Entity *with_owner(const Entity *entity, const char *kind, const char *na
     return owned ? owned : entity_ref(entity);
 }
 
+static bool is_of_job(const ApiObject *object)
+{
+    return object->entity->kind == ENTITY_POD && g_str_equal(object->controller_kind, "Job");
+}
+
 /* From the object, with the owner of its Job where that is known. */
 static Entity *entity_of(Store *store, const ApiObject *object)
 {
     const char *kind, *name;
-    if (object->entity->kind != ENTITY_POD || !g_str_equal(object->controller_kind, "Job") ||
+    if (!is_of_job(object) ||
         !job_owners_add(store->jobs, object->namespace_name, object->controller_name,
                         object->entity->key, &kind, &name))
         return entity_ref(object->entity);
@@ -119,12 +128,13 @@ void store_put(Store *store, unsigned resource, const ApiObject *object, uint64_
         entity_unref(entity);
         return;
     }
-    Known *next = g_new0(Known, 1);
+    Known *next = g_slice_new0(Known);
     next->entity = known ? changed_at(known->entity, entity, now_ns) : entity_ref(entity);
     next->generation = store->generations[resource];
     next->resource = (uint8_t)resource;
-    if (entity->kind == ENTITY_POD && g_str_equal(object->controller_kind, "Job"))
-        next->job = g_strdup(object->controller_name);
+    if (is_of_job(object))
+        g_hash_table_replace(store->job_pods, g_memdup2(&entity->key, sizeof entity->key),
+                             g_strdup(object->controller_name));
     entity_unref(entity);
     if (!known)
         count(store, resource, 1);
@@ -168,10 +178,8 @@ void store_correct_owner(Store *store, uint64_t pod_key, const char *kind, const
     if (!known || (g_str_equal(known->entity->owner_kind, kind) &&
                    g_str_equal(known->entity->owner_name, name)))
         return;
-    Known *next = g_new0(Known, 1);
-    *next = *known;
+    Known *next = g_slice_dup(Known, known);
     next->entity = with_owner(known->entity, kind, name);
-    next->job = g_strdup(known->job);
     watch_tell_entity(store->watch, next->entity, 0);
     g_hash_table_add(store->known, next);
 }
