@@ -41,6 +41,7 @@ typedef struct AfPacket {
     unsigned growing;    /* targets with a larger ring on its way, or an old one still there */
     uint64_t lag_ns; /* a packet that was stamped so long ago has been handed out by a whole pass */
     bool may_nap;    /* the last pass had something, but no ring was filling up */
+    bool has_news;   /* packets were handed out after the last watermark, so it will be asked for */
     int epoll_fd, wake_fd;
     struct epoll_event *events;
     int events_max;
@@ -264,6 +265,7 @@ static bool serve(AfPacket *self, int count)
             socket_failed(self, target);
     }
     self->may_nap = count > 0 && highest == TARGET_CALM;
+    self->has_news |= count > woken;
     return woken;
 }
 
@@ -273,6 +275,13 @@ static void tell_watermark(AfPacket *self, uint64_t pass_ns)
     self->watermark_ns =
         MAX(self->watermark_ns, pass_ns - self->lag_ns); /* clocks are set back, too */
     self->context.callbacks.watermark(self->watermark_ns, self->context.userdata);
+}
+
+/* When the next watermark is due before a run() ends: while packets come, and while rings grow,
+ * which goes on beside it. At rest nobody wakes for it. */
+static uint64_t next_watermark(const AfPacket *self)
+{
+    return self->has_news || self->growing ? self->next_watermark_monotonic_ns : UINT64_MAX;
 }
 
 static int wait_ms(uint64_t now, uint64_t until)
@@ -294,14 +303,14 @@ static int afpacket_run(Source *source, int timeout_ms)
     uint64_t now = clock_monotonic_ns();
     uint64_t deadline = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms * NS_PER_MS;
     for (;; now = clock_monotonic_ns()) {
-        uint64_t until = MIN(deadline, self->next_watermark_monotonic_ns);
+        uint64_t until = MIN(deadline, next_watermark(self));
         if (self->may_nap && until > now) {
             nap(self, wait_ms(now, until));
             now = clock_monotonic_ns();
         }
         /* A pass for a watermark does not wait, so that all that was ready at its start is in it.
          */
-        bool due = now >= self->next_watermark_monotonic_ns;
+        bool due = now >= until;
         uint64_t pass_ns = clock_unix_ns();
         int count = epoll_wait(self->epoll_fd, self->events, self->events_max,
                                due ? 0 : wait_ms(now, until));
@@ -313,6 +322,7 @@ static int afpacket_run(Source *source, int timeout_ms)
                 go_on_growing(self);
             tell_watermark(self, pass_ns);
             self->next_watermark_monotonic_ns = now + WATERMARK_INTERVAL_NS;
+            self->has_news = count > woken;
         }
         if (woken)
             return -EINTR;
