@@ -6,9 +6,9 @@
 
 #include "k8s-enrich/inventory.h"
 
-/* All versions of one uid, the one that began latest first, never two at a time. Owns a reference to
- * each; kind and uid are theirs. Only while it is being changed, or to be taken out, it has none.
- * Most have one. */
+/* All versions of one uid, the one that began latest first, never two at a time. Owns a reference
+ * to each; kind and uid are theirs. Only while it is being changed, or to be taken out, it has
+ * none. Most have one. */
 typedef struct Record {
     union {
         uint64_t key;           /* of none: the last one's */

@@ -81,19 +81,23 @@ static void dispatch(Fixture *fixture, int timeout_ms)
     pod_events_dispatch(fixture->events);
 }
 
+static void await_told(Fixture *fixture, pid_t pid, int times)
+{
+    uint64_t deadline_ns = clock_monotonic_ns() + WAIT_NS;
+    while (told(fixture, pid) < times && clock_monotonic_ns() < deadline_ns) {
+        dispatch(fixture, 100);
+    }
+    g_assert_cmpint(told(fixture, pid), ==, times);
+}
+
 /* All that has happened so far has been told or will never be: events come in their order, and this
  * is one that is told. */
 static void mark(Fixture *fixture)
 {
     g_autofree char *path =
         g_strdup_printf("/marker/kubepods/pod%s/%s", pod_uid(0xffff), container_id(1));
-    uint64_t deadline_ns = clock_monotonic_ns() + WAIT_NS;
-    pid_t marker = pod_maker_run(path, NETNS_OURS, true, NULL);
     /* It is moved, and becomes a program. */
-    while (told(fixture, marker) < 2 && clock_monotonic_ns() < deadline_ns) {
-        dispatch(fixture, 100);
-    }
-    g_assert_cmpint(told(fixture, marker), ==, 2);
+    await_told(fixture, pod_maker_run(path, NETNS_OURS, true, NULL), 2);
 }
 
 static char *name_of(size_t length, const char *end_text)
@@ -197,6 +201,7 @@ static void test_moves(void)
     g_autofree char *pod = g_strdup_printf("/kubepods/pod%s/%s", pod_uid(1), container_id(1));
     pid_t pid = pod_maker_run(pod, NETNS_OURS, false, NULL);
     pid_t other = pod_maker_run("/other", NETNS_OURS, false, NULL);
+    await_told(&fixture, pid, 2); /* else it might leave before it is a program */
     pod_maker_move(pid, "/other");
     mark(&fixture);
     g_assert_cmpint(told(&fixture, pid), ==, 2);
