@@ -7,7 +7,7 @@
 #include "k8s-enrich/shared-pool.h"
 
 /* A shorter text takes less room where it is used. */
-#define SHARED_MIN 8u
+#define SHARED_MIN 5u
 
 /* An entity with all its arrays and strings is one allocation: this, then arrays of pointers,
  * addresses, strings; but for what it shares with others, if `is_sharing`: longer texts that they

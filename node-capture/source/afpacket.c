@@ -30,8 +30,12 @@
  * timers are late. */
 #define SLACK_NS              (30u * (uint64_t)NS_PER_MS)
 #define WATERMARK_INTERVAL_NS (25u * (uint64_t)NS_PER_MS)
+/* Fewer bytes in that time fill no message before its time is up, and then a run() ends. */
+#define WATERMARK_BYTES (64u * 1024u)
 /* Between two passes while no ring fills up: so that one pass serves many rings. */
 #define NAP_MS 5
+/* Passes that are further apart serve few rings anyway. */
+#define NAP_AGAIN_NS (2u * NAP_MS * (uint64_t)NS_PER_MS)
 
 typedef struct AfPacket {
     Source source;
@@ -40,8 +44,9 @@ typedef struct AfPacket {
     GHashTable *targets; /* id -> Target */
     unsigned growing;    /* targets with a larger ring on its way, or an old one still there */
     uint64_t lag_ns; /* a packet that was stamped so long ago has been handed out by a whole pass */
-    bool may_nap;    /* the last pass had something, but no ring was filling up */
-    bool has_news;   /* packets were handed out after the last watermark, so it will be asked for */
+    bool may_nap;    /* the last passes had something, but no ring was filling up */
+    uint64_t passed_monotonic_ns; /* the last pass that had something */
+    uint64_t new_bytes;           /* of packets, after the last watermark */
     int epoll_fd, wake_fd;
     struct epoll_event *events;
     int events_max;
@@ -255,7 +260,9 @@ static bool serve(AfPacket *self, int count)
             woken = true;
             continue;
         }
+        uint64_t bytes = target->stats.bytes;
         TargetLoad load = target_serve(target, &self->context);
+        self->new_bytes += target->stats.bytes - bytes;
         highest = MAX(highest, load);
         if (load == TARGET_BUSY)
             grow(self, target);
@@ -264,8 +271,12 @@ static bool serve(AfPacket *self, int count)
         if (self->events[i].events & (EPOLLERR | EPOLLHUP))
             socket_failed(self, target);
     }
-    self->may_nap = count > 0 && highest == TARGET_CALM;
-    self->has_news |= count > woken;
+    self->may_nap = false;
+    if (count > woken) {
+        uint64_t now = clock_monotonic_ns();
+        self->may_nap = highest == TARGET_CALM && now - self->passed_monotonic_ns < NAP_AGAIN_NS;
+        self->passed_monotonic_ns = now;
+    }
     return woken;
 }
 
@@ -277,11 +288,12 @@ static void tell_watermark(AfPacket *self, uint64_t pass_ns)
     self->context.callbacks.watermark(self->watermark_ns, self->context.userdata);
 }
 
-/* When the next watermark is due before a run() ends: while packets come, and while rings grow,
- * which goes on beside it. At rest nobody wakes for it. */
+/* When the next watermark is due before a run() ends: while many packets come, and while rings
+ * grow, which goes on beside it. At rest nobody wakes for it. */
 static uint64_t next_watermark(const AfPacket *self)
 {
-    return self->has_news || self->growing ? self->next_watermark_monotonic_ns : UINT64_MAX;
+    return self->new_bytes >= WATERMARK_BYTES || self->growing ? self->next_watermark_monotonic_ns
+                                                               : UINT64_MAX;
 }
 
 static int wait_ms(uint64_t now, uint64_t until)
@@ -322,7 +334,7 @@ static int afpacket_run(Source *source, int timeout_ms)
                 go_on_growing(self);
             tell_watermark(self, pass_ns);
             self->next_watermark_monotonic_ns = now + WATERMARK_INTERVAL_NS;
-            self->has_news = count > woken;
+            self->new_bytes = 0;
         }
         if (woken)
             return -EINTR;
