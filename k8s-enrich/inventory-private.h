@@ -15,8 +15,8 @@
 /* A node or service by name, for those that refer to it so. */
 typedef struct Name {
     EntityKind kind;
-    unsigned references; /* by versions and by holders */
-    char *namespace_name, *name;
+    unsigned references;               /* by versions and by holders */
+    const char *namespace_name, *name; /* shared */
     Timeline *versions;
     Timeline *slices;           /* of a service: all versions of the endpoint slices that name it */
     uint64_t slices_generation; /* the inventory's, of the last change of them */

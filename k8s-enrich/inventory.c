@@ -7,6 +7,7 @@
 #include "common/seeded-hash.h"
 #include "k8s-enrich/entity.h"
 #include "k8s-enrich/inventory-private.h"
+#include "k8s-enrich/shared-pool.h"
 
 static guint name_hash(gconstpointer data)
 {
@@ -26,8 +27,10 @@ static void name_free(gpointer data)
     Name *name = data;
     timeline_free(name->versions);
     timeline_free(name->slices);
-    g_free(name->namespace_name);
-    g_free(name->name);
+    shared_pool_lock();
+    shared_pool_drop(name->namespace_name);
+    shared_pool_drop(name->name);
+    shared_pool_unlock();
     g_free(name);
 }
 
@@ -59,13 +62,15 @@ uint64_t inventory_generation(const Inventory *inventory)
 static Name *name_ref(Inventory *inventory, EntityKind kind, const char *namespace_name,
                       const char *text)
 {
-    Name probe = {.kind = kind, .namespace_name = (char *)namespace_name, .name = (char *)text};
+    const Name probe = {.kind = kind, .namespace_name = namespace_name, .name = text};
     Name *name = g_hash_table_lookup(inventory->names, &probe);
     if (!name) {
         name = g_new0(Name, 1);
         name->kind = kind;
-        name->namespace_name = g_strdup(namespace_name);
-        name->name = g_strdup(text);
+        shared_pool_lock();
+        name->namespace_name = shared_pool_take(namespace_name, strlen(namespace_name) + 1, NULL);
+        name->name = shared_pool_take(text, strlen(text) + 1, NULL);
+        shared_pool_unlock();
         g_hash_table_add(inventory->names, name);
     }
     name->references++;
@@ -369,9 +374,8 @@ void inventory_foreach(const Inventory *inventory, uint64_t time_ns,
 
 static const Name *service_name(const Inventory *inventory, const Entity *service)
 {
-    Name probe = {.kind = ENTITY_SERVICE,
-                  .namespace_name = (char *)service->namespace_name,
-                  .name = (char *)service->name};
+    const Name probe = {
+        .kind = ENTITY_SERVICE, .namespace_name = service->namespace_name, .name = service->name};
     return g_hash_table_lookup(inventory->names, &probe);
 }
 
