@@ -325,8 +325,8 @@ static void tell_watermark(AfPacket *self, uint64_t pass_ns)
  * grow, which goes on beside it. At rest nobody wakes for it. */
 static uint64_t next_watermark(const AfPacket *self)
 {
-    return self->new_bytes >= WATERMARK_BYTES || self->growing ? self->next_watermark_monotonic_ns
-                                                               : UINT64_MAX;
+    bool due = self->new_bytes >= WATERMARK_BYTES || self->growing || self->beginning;
+    return due ? self->next_watermark_monotonic_ns : UINT64_MAX;
 }
 
 static int wait_ms(uint64_t now, uint64_t until)
