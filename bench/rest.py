@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from traffic import RAM, SOURCE, wait_for
@@ -20,7 +21,7 @@ import cgroups  # noqa: E402
 from common import packets, stop  # noqa: E402
 from fake_server import Fake  # noqa: E402
 
-PODS, SERVICES, SECONDS = 250, 100, 60
+PODS, SERVICES, SECONDS, PROGRAMS = 250, 100, 60, 80
 RESIDENT_MB, CPU_PERCENT, CAPTURED_MS = 40, 0.5, 50
 # By default there are rings for 256 pods. The others are there before.
 OTHERS, ALONE, BURSTS, TOGETHER, ALIVE_MS = 200, 200, 20, 10, 300
@@ -159,6 +160,27 @@ def add(report, what, value, target, unit):
     report.add(what, value, target, (ratio, ratio, ratio), 1, f"{unit}; theirs: the target")
 
 
+class Programs:
+    """A context manager: starts so many programs a second, outside of pods."""
+
+    def __init__(self, rate):
+        self.rate, self.over = rate, threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        due = time.monotonic()
+        while not self.over.wait(max(0, due - time.monotonic())):
+            subprocess.run(["/bin/true"], check=True)
+            due += 1 / self.rate
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+
 def at_rest(report, pid, how):
     before, processes, start = used(pid), started(), time.monotonic()
     time.sleep(SECONDS)  # what is measured is that nothing happens
@@ -177,11 +199,15 @@ def rest(build, report, _):
         node = machine.start_node()
         wait_for(lambda: machine.targets("idle") == PODS or machine.targets("ready") == PODS, f"{PODS} pods", 30)
         at_rest(report, node.pid, "no stream")
+        with Programs(PROGRAMS):
+            at_rest(report, node.pid, f"no stream, {PROGRAMS} programs a second started outside of pods")
         path = f"{RAM}/remora-bench-rest.pcapng"
         try:
             dump = machine.open_stream(path)
             wait_for(lambda: machine.targets("captured") == PODS, f"{PODS} pods captured", 60)
             at_rest(report, node.pid, "one stream")
+            with Programs(PROGRAMS):
+                at_rest(report, node.pid, f"one stream, {PROGRAMS} programs a second started outside of pods")
             stop(dump)
         finally:
             if os.path.exists(path):

@@ -4,73 +4,13 @@
 #include <glib.h>
 #include <string.h>
 
-#include "k8s-enrich/string-pool.h"
+#include "k8s-enrich/entity-pack.h"
 
 #define REPEATED_MAX    10000u
 #define TEXT_MAX        1024u
 #define LABEL_VALUE_MAX 65536u
 #define PLACES_MAX \
     65536u /* an entity's addresses times its ports: each pair is held in the inventory */
-
-/* An entity with all its arrays and strings is one allocation: this, then arrays of pointers,
- * addresses, strings; but for the strings that it shares with others. */
-typedef struct EntityBox {
-    gint references;
-    bool is_sharing;
-    Entity entity;
-} EntityBox;
-
-static EntityBox *box_of(const Entity *entity)
-{
-    return (EntityBox *)((char *)entity - offsetof(EntityBox, entity));
-}
-
-Entity *entity_ref(const Entity *entity)
-{
-    g_atomic_int_inc(&box_of(entity)->references);
-    return (Entity *)entity;
-}
-
-static void drop_text(const char *text)
-{
-    if (strlen(text) >= STRING_POOL_MIN)
-        string_pool_drop(text);
-}
-
-/* What pack_shared() took. */
-static void drop_shared(const Entity *entity)
-{
-    drop_text(entity->namespace_name);
-    drop_text(entity->node);
-    drop_text(entity->owner_kind);
-    drop_text(entity->owner_name);
-    drop_text(entity->service_name);
-    for (size_t i = 0; i < entity->n_labels; i++) {
-        drop_text(entity->labels[i].key);
-        drop_text(entity->labels[i].value);
-    }
-    for (size_t i = 0; i < entity->n_containers; i++) {
-        drop_text(entity->containers[i].name);
-        drop_text(entity->containers[i].image);
-    }
-    for (size_t i = 0; i < entity->n_endpoints; i++)
-        drop_text(entity->endpoints[i].node);
-    for (size_t i = 0; i < entity->n_ports; i++)
-        drop_text(entity->ports[i].name);
-}
-
-Entity *entity_unref(const Entity *entity)
-{
-    if (!entity || !g_atomic_int_dec_and_test(&box_of(entity)->references))
-        return NULL;
-    if (box_of(entity)->is_sharing) {
-        string_pool_lock();
-        drop_shared(entity);
-        string_pool_unlock();
-    }
-    g_free(box_of(entity));
-    return NULL;
-}
 
 uint64_t entity_key(EntityKind kind, const char *uid)
 {
@@ -79,123 +19,6 @@ uint64_t entity_key(EntityKind kind, const char *uid)
     for (; *uid; uid++)
         hash = (hash ^ (uint8_t)*uid) * prime;
     return hash ? hash : 1;
-}
-
-/* Copies into the one allocation, or only counts while there is none yet (base NULL), so that size
- * and content cannot disagree. */
-typedef struct Packer {
-    uint8_t *base;
-    size_t used;
-    bool is_sharing;
-} Packer;
-
-static void *pack_bytes(Packer *packer, const void *bytes, size_t length)
-{
-    uint8_t *copy = packer->base && length ? packer->base + packer->used : NULL;
-    if (copy)
-        memcpy(copy, bytes, length);
-    packer->used += length;
-    return copy;
-}
-
-static const char *pack_text(Packer *packer, const char *text)
-{
-    if (!text || !*text)
-        return "";
-    return pack_bytes(packer, text, strlen(text) + 1);
-}
-
-/* A text that other entities are likely to have as well. */
-static const char *pack_shared(Packer *packer, const char *text)
-{
-    if (!packer->is_sharing || !text || strlen(text) < STRING_POOL_MIN)
-        return pack_text(packer, text);
-    return packer->base ? string_pool_take(text) : NULL;
-}
-
-static void pack_labels(Packer *packer, const Entity *draft, EntityLabel *labels)
-{
-    for (size_t i = 0; i < draft->n_labels; i++) {
-        EntityLabel label = {pack_shared(packer, draft->labels[i].key),
-                             pack_shared(packer, draft->labels[i].value)};
-        if (labels)
-            labels[i] = label;
-    }
-}
-
-static void pack_containers(Packer *packer, const Entity *draft, EntityContainer *containers)
-{
-    for (size_t i = 0; i < draft->n_containers; i++) {
-        EntityContainer container = {pack_shared(packer, draft->containers[i].name),
-                                     pack_text(packer, draft->containers[i].id),
-                                     pack_shared(packer, draft->containers[i].image)};
-        if (containers)
-            containers[i] = container;
-    }
-}
-
-static void pack_endpoints(Packer *packer, const Entity *draft, EntityEndpoint *endpoints)
-{
-    for (size_t i = 0; i < draft->n_endpoints; i++) {
-        const EntityEndpoint *from = &draft->endpoints[i];
-        EntityEndpoint endpoint = *from;
-        endpoint.addresses =
-            pack_bytes(packer, from->addresses, from->n_addresses * sizeof(IpAddress));
-        endpoint.target_uid = pack_text(packer, from->target_uid);
-        endpoint.node = pack_shared(packer, from->node);
-        if (endpoints)
-            endpoints[i] = endpoint;
-    }
-}
-
-/* What needs alignment comes first; addresses and strings need none. */
-static void pack_entity(Packer *packer, const Entity *draft, Entity *out)
-{
-    EntityLabel *labels = pack_bytes(packer, draft->labels, draft->n_labels * sizeof(EntityLabel));
-    EntityContainer *containers =
-        pack_bytes(packer, draft->containers, draft->n_containers * sizeof(EntityContainer));
-    EntityEndpoint *endpoints =
-        pack_bytes(packer, draft->endpoints, draft->n_endpoints * sizeof(EntityEndpoint));
-    EntityPort *ports = pack_bytes(packer, draft->ports, draft->n_ports * sizeof(EntityPort));
-
-    *out = *draft;
-    out->labels = labels;
-    out->containers = containers;
-    out->endpoints = endpoints;
-    out->ports = ports;
-    out->addresses = pack_bytes(packer, draft->addresses, draft->n_addresses * sizeof(IpAddress));
-    out->uid = pack_text(packer, draft->uid);
-    out->namespace_name = pack_shared(packer, draft->namespace_name);
-    out->name = pack_text(packer, draft->name);
-    out->node = pack_shared(packer, draft->node);
-    out->owner_kind = pack_shared(packer, draft->owner_kind);
-    out->owner_name = pack_shared(packer, draft->owner_name);
-    out->service_name = pack_shared(packer, draft->service_name);
-    pack_labels(packer, draft, labels);
-    pack_containers(packer, draft, containers);
-    pack_endpoints(packer, draft, endpoints);
-    for (size_t i = 0; i < draft->n_ports; i++) {
-        const char *name = pack_shared(packer, draft->ports[i].name);
-        if (ports)
-            ports[i].name = name;
-    }
-}
-
-static Entity *entity_pack(const Entity *draft)
-{
-    Entity scratch;
-    string_pool_lock();
-    Packer packer = {.is_sharing = string_pool_has_room()};
-    pack_entity(&packer, draft, &scratch);
-
-    EntityBox *box = g_malloc(sizeof *box + packer.used);
-    packer = (Packer){.base = (uint8_t *)(box + 1), .is_sharing = packer.is_sharing};
-    box->references = 1;
-    box->is_sharing = packer.is_sharing;
-    pack_entity(&packer, draft, &box->entity);
-    string_pool_unlock();
-    box->entity.key = entity_key(draft->kind, draft->uid);
-    return &box->entity;
 }
 
 static bool text_fits(const char *text, size_t limit)
@@ -279,14 +102,14 @@ static bool same_repeated(const Entity *a, const Entity *b)
     bool same = a->n_labels == b->n_labels && a->n_containers == b->n_containers &&
                 a->n_ports == b->n_ports && a->n_endpoints == b->n_endpoints &&
                 same_addresses(a->addresses, a->n_addresses, b->addresses, b->n_addresses);
-    for (size_t i = 0; same && i < a->n_labels; i++)
+    for (size_t i = 0; same && a->labels != b->labels && i < a->n_labels; i++)
         same = g_str_equal(a->labels[i].key, b->labels[i].key) &&
                g_str_equal(a->labels[i].value, b->labels[i].value);
     for (size_t i = 0; same && i < a->n_containers; i++)
         same = g_str_equal(a->containers[i].name, b->containers[i].name) &&
                g_str_equal(a->containers[i].id, b->containers[i].id) &&
                g_str_equal(a->containers[i].image, b->containers[i].image);
-    for (size_t i = 0; same && i < a->n_ports; i++)
+    for (size_t i = 0; same && a->ports != b->ports && i < a->n_ports; i++)
         same = a->ports[i].protocol == b->ports[i].protocol &&
                a->ports[i].port == b->ports[i].port &&
                a->ports[i].node_port == b->ports[i].node_port &&

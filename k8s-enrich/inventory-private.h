@@ -6,23 +6,17 @@
 #include <glib.h>
 
 #include "k8s-enrich/place-table.h"
+#include "k8s-enrich/record.h"
 #include "k8s-enrich/timeline.h"
 
 /* The clocks of the API server and of the nodes may differ by this much. */
 #define CLOCK_SLACK_NS (5 * UINT64_C(1000000000))
 
-/* All versions of one uid, never two at a time. Owns a reference to each; kind and uid are theirs.
- * Only while it is being changed, or to be taken out, it has none (NULL). */
-typedef struct Record {
-    Timeline *versions;
-    uint64_t key;
-} Record;
-
 /* A node or service by name, for those that refer to it so. */
 typedef struct Name {
     EntityKind kind;
-    unsigned references; /* by versions and by holders */
-    char *namespace_name, *name;
+    unsigned references;               /* by versions and by holders */
+    const char *namespace_name, *name; /* shared */
     Timeline *versions;
     Timeline *slices;           /* of a service: all versions of the endpoint slices that name it */
     uint64_t slices_generation; /* the inventory's, of the last change of them */

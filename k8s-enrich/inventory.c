@@ -7,35 +7,7 @@
 #include "common/seeded-hash.h"
 #include "k8s-enrich/entity.h"
 #include "k8s-enrich/inventory-private.h"
-
-static guint record_hash(gconstpointer data)
-{
-    const Record *record = data; /* the key is what a node likes it to be */
-    return seeded_hash(&record->key, sizeof record->key);
-}
-
-static const Entity *newest_version(const Record *record)
-{
-    return record->versions ? record->versions->holders[0].entity : NULL;
-}
-
-static gboolean record_equal(gconstpointer data_a, gconstpointer data_b)
-{
-    const Record *a = data_a, *b = data_b;
-    const Entity *of_a = newest_version(a), *of_b = newest_version(b);
-    if (a == b || a->key != b->key || !of_a || !of_b)
-        return a == b;
-    return of_a->kind == of_b->kind && g_str_equal(of_a->uid, of_b->uid);
-}
-
-static void record_free(gpointer data)
-{
-    Record *record = data;
-    for (size_t i = 0; i < timeline_count(record->versions); i++)
-        entity_unref(record->versions->holders[i].entity);
-    timeline_free(record->versions);
-    g_slice_free(Record, record);
-}
+#include "k8s-enrich/shared-pool.h"
 
 static guint name_hash(gconstpointer data)
 {
@@ -55,15 +27,17 @@ static void name_free(gpointer data)
     Name *name = data;
     timeline_free(name->versions);
     timeline_free(name->slices);
-    g_free(name->namespace_name);
-    g_free(name->name);
+    shared_pool_lock();
+    shared_pool_drop(name->namespace_name);
+    shared_pool_drop(name->name);
+    shared_pool_unlock();
     g_free(name);
 }
 
 Inventory *inventory_new(void)
 {
     Inventory *inventory = g_new0(Inventory, 1);
-    inventory->records = g_hash_table_new_full(record_hash, record_equal, record_free, NULL);
+    inventory->records = records_new();
     inventory->names = g_hash_table_new_full(name_hash, name_equal, name_free, NULL);
     inventory->places.seed = (uint64_t)g_random_int() << 32 | g_random_int();
     return inventory;
@@ -88,13 +62,15 @@ uint64_t inventory_generation(const Inventory *inventory)
 static Name *name_ref(Inventory *inventory, EntityKind kind, const char *namespace_name,
                       const char *text)
 {
-    Name probe = {.kind = kind, .namespace_name = (char *)namespace_name, .name = (char *)text};
+    const Name probe = {.kind = kind, .namespace_name = namespace_name, .name = text};
     Name *name = g_hash_table_lookup(inventory->names, &probe);
     if (!name) {
         name = g_new0(Name, 1);
         name->kind = kind;
-        name->namespace_name = g_strdup(namespace_name);
-        name->name = g_strdup(text);
+        shared_pool_lock();
+        name->namespace_name = shared_pool_take(namespace_name, strlen(namespace_name) + 1, NULL);
+        name->name = shared_pool_take(text, strlen(text) + 1, NULL);
+        shared_pool_unlock();
         g_hash_table_add(inventory->names, name);
     }
     name->references++;
@@ -228,7 +204,7 @@ static void visit_all(const Walk *walk)
 /* Takes over the caller's reference. */
 static void put_version(Inventory *inventory, Record *record, const Entity *entity)
 {
-    timeline_insert(&record->versions, entity, NULL);
+    record_insert(record, entity);
     visit_all(&(Walk){inventory, entity, ref_target_name(inventory, entity), true});
 }
 
@@ -240,8 +216,7 @@ static void drop_version(Inventory *inventory, Record *record, const Entity *ent
         name_unref(inventory, target);
         name_unref(inventory, target);
     }
-    timeline_remove(&record->versions, entity);
-    entity_unref(entity);
+    record_remove(record, entity);
 }
 
 static void change_interval(Inventory *inventory, Record *record, const Entity *entity,
@@ -252,24 +227,12 @@ static void change_interval(Inventory *inventory, Record *record, const Entity *
     drop_version(inventory, record, entity);
 }
 
-static Record *find_record(const Inventory *inventory, EntityKind kind, const char *uid)
-{
-    const Entity entity = {.kind = kind, .uid = uid};
-    union {
-        Timeline timeline;
-        char bytes[sizeof(Timeline) + sizeof(Holder)];
-    } one = {.timeline = {.n_holders = 1}};
-    one.timeline.holders[0].entity = &entity;
-    const Record probe = {&one.timeline, entity_key(kind, uid)};
-    return g_hash_table_lookup(inventory->records, &probe);
-}
-
 /* Leaves what was before `time_ns`. True if that changed something. */
 static bool end_versions(Inventory *inventory, Record *record, uint64_t time_ns)
 {
     bool changed = false;
     const Entity *newest;
-    while ((newest = newest_version(record)) && newest->from_ns >= time_ns) {
+    while ((newest = record_newest(record)) && newest->from_ns >= time_ns) {
         drop_version(inventory, record, newest);
         changed = true;
     }
@@ -280,25 +243,28 @@ static bool end_versions(Inventory *inventory, Record *record, uint64_t time_ns)
     return changed;
 }
 
+static uint64_t end_of(const Entity *entity)
+{
+    return entity->to_ns ? entity->to_ns : TIME_OPEN;
+}
+
 /* Many nodes tell of the same service or slice, each with its own clock and some late. Whether
  * `entity` is such a repetition; what it says of the newest version's interval is taken over. */
 static bool is_repetition(Inventory *inventory, Record *record, const Entity *entity)
 {
-    const Timeline *versions = record->versions;
-    uint64_t to_ns = entity->to_ns ? entity->to_ns : TIME_OPEN;
-    for (size_t i = 0; i < versions->n_holders; i++) {
-        const Holder *known = &versions->holders[i];
+    for (uint32_t i = 0; i < record->n_versions; i++) {
+        const Entity *known = record_versions(record)[i];
         bool is_newest = i == 0;
-        bool overlap = entity->from_ns < known->to_ns && known->from_ns < to_ns;
+        bool overlap = entity->from_ns < end_of(known) && known->from_ns < end_of(entity);
         bool near_start =
             known->from_ns <= entity->from_ns || known->from_ns - entity->from_ns <= CLOCK_SLACK_NS;
-        if (!overlap || !(is_newest || near_start) || !entity_same(known->entity, entity))
+        if (!overlap || !(is_newest || near_start) || !entity_same(known, entity))
             continue;
         if (is_newest) {
             uint64_t from_ns =
-                versions->n_holders == 1 ? MIN(known->from_ns, entity->from_ns) : known->from_ns;
-            if (from_ns != known->from_ns || entity->to_ns != known->entity->to_ns) {
-                change_interval(inventory, record, known->entity, from_ns, entity->to_ns);
+                record->n_versions == 1 ? MIN(known->from_ns, entity->from_ns) : known->from_ns;
+            if (from_ns != known->from_ns || entity->to_ns != known->to_ns) {
+                change_interval(inventory, record, known, from_ns, entity->to_ns);
                 inventory->generation++;
             }
         }
@@ -313,10 +279,9 @@ void inventory_add(Inventory *inventory, const Entity *entity)
         inventory_remove(inventory, entity->kind, entity->uid, entity->from_ns);
         return;
     }
-    Record *record = find_record(inventory, entity->kind, entity->uid), *fresh = NULL;
+    Record *record = records_find(inventory->records, entity->kind, entity->uid), *fresh = NULL;
     if (!record) {
-        record = fresh = g_slice_new0(Record);
-        record->key = entity->key;
+        record = fresh = record_new();
     } else if (is_repetition(inventory, record, entity)) {
         return;
     }
@@ -330,10 +295,10 @@ void inventory_add(Inventory *inventory, const Entity *entity)
 
 void inventory_remove(Inventory *inventory, EntityKind kind, const char *uid, uint64_t at_ns)
 {
-    Record *record = find_record(inventory, kind, uid);
+    Record *record = records_find(inventory->records, kind, uid);
     if (!record || !end_versions(inventory, record, at_ns))
         return;
-    if (!record->versions)
+    if (record->n_versions == 0)
         g_hash_table_remove(inventory->records, record);
     inventory->generation++;
 }
@@ -370,13 +335,12 @@ void inventory_forget(Inventory *inventory, uint64_t before_ns)
     g_hash_table_iter_init(&iter, inventory->records);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         Record *record = key;
-        size_t n;
-        while ((n = timeline_count(record->versions)) > 0 &&
-               record->versions->holders[n - 1].to_ns <= before_ns) {
-            drop_version(inventory, record, record->versions->holders[n - 1].entity);
+        const Entity *oldest;
+        while ((oldest = record_oldest(record)) && end_of(oldest) <= before_ns) {
+            drop_version(inventory, record, oldest);
             inventory->generation++;
         }
-        if (!record->versions)
+        if (record->n_versions == 0)
             g_hash_table_iter_remove(&iter);
     }
 }
@@ -384,16 +348,14 @@ void inventory_forget(Inventory *inventory, uint64_t before_ns)
 const Entity *inventory_get(const Inventory *inventory, EntityKind kind, const char *uid,
                             uint64_t time_ns)
 {
-    const Record *record = find_record(inventory, kind, uid);
-    Interval interval = {0, TIME_OPEN};
-    const Holder *version = record ? timeline_at(record->versions, time_ns, &interval) : NULL;
-    return version ? version->entity : NULL;
+    const Record *record = records_find(inventory->records, kind, uid);
+    return record ? record_at(record, time_ns) : NULL;
 }
 
 size_t inventory_versions(const Inventory *inventory, EntityKind kind, const char *uid)
 {
-    const Record *record = find_record(inventory, kind, uid);
-    return record ? timeline_count(record->versions) : 0;
+    const Record *record = records_find(inventory->records, kind, uid);
+    return record ? record->n_versions : 0;
 }
 
 void inventory_foreach(const Inventory *inventory, uint64_t time_ns,
@@ -404,20 +366,16 @@ void inventory_foreach(const Inventory *inventory, uint64_t time_ns,
     g_hash_table_iter_init(&iter, inventory->records);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         const Record *record = key;
-        Interval interval = {0, TIME_OPEN};
-        const Holder *version = timeline_at(record->versions, time_ns, &interval);
-        if (time_ns == 0)
-            callback(newest_version(record), userdata);
-        else if (version)
-            callback(version->entity, userdata);
+        const Entity *entity = time_ns ? record_at(record, time_ns) : record_newest(record);
+        if (entity)
+            callback(entity, userdata);
     }
 }
 
 static const Name *service_name(const Inventory *inventory, const Entity *service)
 {
-    Name probe = {.kind = ENTITY_SERVICE,
-                  .namespace_name = (char *)service->namespace_name,
-                  .name = (char *)service->name};
+    const Name probe = {
+        .kind = ENTITY_SERVICE, .namespace_name = service->namespace_name, .name = service->name};
     return g_hash_table_lookup(inventory->names, &probe);
 }
 
@@ -434,7 +392,7 @@ void inventory_foreach_slice(const Inventory *inventory, const Entity *service,
     const Timeline *slices = name ? name->slices : NULL;
     for (size_t i = 0; i < timeline_count(slices); i++) {
         const Entity *slice = slices->holders[i].entity;
-        if (newest_version(find_record(inventory, slice->kind, slice->uid)) == slice)
+        if (record_newest(records_find(inventory->records, slice->kind, slice->uid)) == slice)
             callback(slice, userdata);
     }
 }

@@ -11,11 +11,6 @@ typedef struct Place {
     _Alignas(Timeline) PlaceKey key;
 } Place;
 
-typedef struct PlaceSlot {
-    uint32_t hash;
-    uint32_t block; /* its number plus 1; 0: the slot is empty */
-} PlaceSlot;
-
 _Static_assert(sizeof(PlaceKey) == 20, "a key is compared as bytes: no padding");
 _Static_assert(sizeof(void *) != 8 ||
                    sizeof(Place) + sizeof(Timeline) + sizeof(Holder) == BLOCK_UNIT,
@@ -70,49 +65,55 @@ static bool same_key(const PlaceKey *a, const PlaceKey *b)
            a->protocol == b->protocol && a->role == b->role;
 }
 
-static Place *place_of(const PlaceTable *table, const PlaceSlot *slot)
+/* What a slot has of the hash, so that a place of another one is hardly ever read; never 0. */
+static uint8_t tag_of(uint32_t hash)
 {
-    return slot->block ? block_array_at(&table->blocks, slot->block - 1) : NULL;
+    return (uint8_t)MAX(hash >> 24, 1);
 }
 
-/* The slot of the key, or the empty one where it belongs. There is always an empty one. A place of
- * another hash is passed by without reading it. */
+/* Of a slot that is not empty. */
+static Place *place_of(const PlaceTable *table, size_t slot)
+{
+    return block_array_at(&table->blocks, table->numbers[slot]);
+}
+
+/* The slot of the key, or the empty one where it belongs. There is always an empty one. */
 static size_t find_slot(const PlaceTable *table, const PlaceKey *key, uint32_t hash)
 {
     size_t mask = table->n_slots - 1, at = hash & mask;
-    for (;; at = (at + 1) & mask) {
-        const PlaceSlot *slot = &table->slots[at];
-        if (!slot->block || (slot->hash == hash && same_key(&place_of(table, slot)->key, key)))
-            return at;
-    }
+    uint8_t tag = tag_of(hash);
+    while (table->tags[at] && (table->tags[at] != tag || !same_key(&place_of(table, at)->key, key)))
+        at = (at + 1) & mask;
+    return at;
 }
 
 const Timeline *place_table_find(const PlaceTable *table, const PlaceKey *key)
 {
     if (table->n_slots == 0)
         return NULL;
-    const Place *place = place_of(table, &table->slots[find_slot(table, key, hash_of(table, key))]);
-    return place ? timeline_of(place) : NULL;
+    size_t slot = find_slot(table, key, hash_of(table, key));
+    return table->tags[slot] ? timeline_of(place_of(table, slot)) : NULL;
 }
 
 static void grow(PlaceTable *table)
 {
-    PlaceSlot *old = table->slots;
-    void *old_memory = table->slot_memory;
-    size_t n_old = table->n_slots;
-    table->n_slots = MAX(n_old * 2, SLOTS_MIN);
-    table->slots = block_memory_new(table->n_slots * sizeof *table->slots, &table->slot_memory);
-    memset(table->slots, 0, table->n_slots * sizeof *table->slots);
+    PlaceTable old = *table;
+    table->n_slots = MAX(old.n_slots * 2, SLOTS_MIN);
+    table->numbers =
+        block_memory_new(table->n_slots * (sizeof *table->numbers + 1), &table->slot_memory);
+    table->tags = (uint8_t *)(table->numbers + table->n_slots);
+    memset(table->tags, 0, table->n_slots);
     size_t mask = table->n_slots - 1;
-    for (size_t i = 0; i < n_old; i++) {
-        if (!old[i].block)
+    for (size_t i = 0; i < old.n_slots; i++) {
+        if (!old.tags[i])
             continue;
-        size_t at = old[i].hash & mask;
-        while (table->slots[at].block)
+        size_t at = hash_of(table, &place_of(&old, i)->key) & mask;
+        while (table->tags[at])
             at = (at + 1) & mask;
-        table->slots[at] = old[i];
+        table->tags[at] = old.tags[i];
+        table->numbers[at] = old.numbers[i];
     }
-    g_free(old_memory);
+    g_free(old.slot_memory);
 }
 
 static uint32_t new_block(PlaceTable *table, unsigned size)
@@ -123,13 +124,13 @@ static uint32_t new_block(PlaceTable *table, unsigned size)
     return number;
 }
 
-static void free_block(PlaceTable *table, const PlaceSlot *slot)
+static void free_block(PlaceTable *table, size_t slot)
 {
     const Timeline *timeline = timeline_of(place_of(table, slot));
-    block_array_free(&table->blocks, slot->block - 1, size_for(timeline->n_allocated));
+    block_array_free(&table->blocks, table->numbers[slot], size_for(timeline->n_allocated));
 }
 
-static void make_room(PlaceTable *table, PlaceSlot *slot)
+static void make_room(PlaceTable *table, size_t slot)
 {
     const Timeline *timeline = timeline_of(place_of(table, slot));
     if (timeline->n_holders < timeline->n_allocated)
@@ -142,7 +143,7 @@ static void make_room(PlaceTable *table, PlaceSlot *slot)
     timeline_of(place)->n_holders = timeline->n_holders;
     memcpy(timeline_of(place)->holders, timeline->holders, timeline->n_holders * sizeof(Holder));
     free_block(table, slot);
-    slot->block = number + 1;
+    table->numbers[slot] = number;
 }
 
 void place_table_insert(PlaceTable *table, const PlaceKey *key, const Entity *entity,
@@ -151,9 +152,10 @@ void place_table_insert(PlaceTable *table, const PlaceKey *key, const Entity *en
     if (table->n_places >= table->n_slots / 4 * 3)
         grow(table);
     uint32_t hash = hash_of(table, key);
-    PlaceSlot *slot = &table->slots[find_slot(table, key, hash)];
-    if (!slot->block) {
-        *slot = (PlaceSlot){hash, new_block(table, 0) + 1};
+    size_t slot = find_slot(table, key, hash);
+    if (!table->tags[slot]) {
+        table->tags[slot] = tag_of(hash);
+        table->numbers[slot] = new_block(table, 0);
         *place_of(table, slot) = (Place){*key};
         table->n_places++;
     }
@@ -166,23 +168,24 @@ void place_table_remove(PlaceTable *table, const PlaceKey *key, const Entity *en
     if (table->n_slots == 0)
         return;
     size_t mask = table->n_slots - 1, hole = find_slot(table, key, hash_of(table, key));
-    Place *place = place_of(table, &table->slots[hole]);
-    if (!place)
+    if (!table->tags[hole])
         return;
-    timeline_leave(timeline_of(place), entity);
-    if (timeline_of(place)->n_holders > 0)
+    Timeline *timeline = timeline_of(place_of(table, hole));
+    timeline_leave(timeline, entity);
+    if (timeline->n_holders > 0)
         return;
-    free_block(table, &table->slots[hole]);
+    free_block(table, hole);
     table->n_places--;
     /* Moves up what a probe would no longer reach across the hole (Knuth 6.4, algorithm R). */
-    for (size_t at = (hole + 1) & mask; table->slots[at].block; at = (at + 1) & mask) {
-        size_t home = table->slots[at].hash & mask;
+    for (size_t at = (hole + 1) & mask; table->tags[at]; at = (at + 1) & mask) {
+        size_t home = hash_of(table, &place_of(table, at)->key) & mask;
         if (((at - home) & mask) >= ((at - hole) & mask)) {
-            table->slots[hole] = table->slots[at];
+            table->tags[hole] = table->tags[at];
+            table->numbers[hole] = table->numbers[at];
             hole = at;
         }
     }
-    table->slots[hole].block = 0;
+    table->tags[hole] = 0;
 }
 
 void place_table_clear(PlaceTable *table)

@@ -4,45 +4,51 @@
 #include "k8s-enrich/api/watch-private.h"
 #include "k8s-enrich/entity.h"
 
-/* An entity as it was told. */
-typedef struct Known {
-    Entity *entity;
-    char *job; /* of a pod that a Job controls: the Job's name; else NULL */
-    uint32_t generation;
-    uint8_t resource;
-} Known;
+#define GENERATION_MAX 0xffffffu
 
 struct Store {
     ApiWatch *watch;
     JobOwners *jobs;
-    GHashTable *known; /* set of Known, by its entity's key */
+    GHashTable *known;    /* Entity, as it was told, by its key -> mark_of() */
+    GHashTable *job_pods; /* key of a pod that a Job controls -> the Job's name */
     uint32_t generations[API_RESOURCE_WATCHED];
     uint64_t counts[API_RESOURCE_WATCHED];
 };
 
-static guint known_hash(gconstpointer data)
+static guint entity_hash(gconstpointer entity)
 {
-    return g_int64_hash(&((const Known *)data)->entity->key);
+    return g_int64_hash(&((const Entity *)entity)->key);
 }
 
-static gboolean known_equal(gconstpointer a, gconstpointer b)
+static gboolean entity_equal(gconstpointer a, gconstpointer b)
 {
-    return ((const Known *)a)->entity->key == ((const Known *)b)->entity->key;
+    return ((const Entity *)a)->key == ((const Entity *)b)->key;
 }
 
-static Known *find(const Store *store, uint64_t key)
+static void release(void *entity)
 {
-    Entity entity = {.key = key};
-    const Known probe = {.entity = &entity};
-    return g_hash_table_lookup(store->known, &probe);
+    entity_unref(entity);
 }
 
-static void known_free(void *data)
+static const Entity *find(const Store *store, uint64_t key)
 {
-    Known *known = data;
-    entity_unref(known->entity);
-    g_free(known->job);
-    g_free(known);
+    const Entity probe = {.key = key};
+    void *known = NULL;
+    g_hash_table_lookup_extended(store->known, &probe, &known, NULL);
+    return known;
+}
+
+/* What an entity is of, and which list or later change had it last: 32 bits, as the table then
+ * takes no more for each. */
+static void *mark_of(const Store *store, unsigned resource)
+{
+    return GUINT_TO_POINTER(store->generations[resource] << 8 | resource);
+}
+
+/* Takes over the reference, in place of what had its key. */
+static void keep(Store *store, const Entity *entity, void *mark)
+{
+    g_hash_table_replace(store->known, (void *)(uintptr_t)entity, mark);
 }
 
 Store *store_new(ApiWatch *watch, JobOwners *jobs)
@@ -50,7 +56,8 @@ Store *store_new(ApiWatch *watch, JobOwners *jobs)
     Store *store = g_new0(Store, 1);
     store->watch = watch;
     store->jobs = jobs;
-    store->known = g_hash_table_new_full(known_hash, known_equal, known_free, NULL);
+    store->known = g_hash_table_new_full(entity_hash, entity_equal, release, NULL);
+    store->job_pods = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     return store;
 }
 
@@ -59,6 +66,7 @@ Store *store_free(Store *store)
     if (!store)
         return NULL;
     g_hash_table_unref(store->known);
+    g_hash_table_unref(store->job_pods);
     g_free(store);
     return NULL;
 }
@@ -70,14 +78,16 @@ static void count(Store *store, unsigned resource, int change)
     watch_stats_unlock(store->watch);
 }
 
-/* Before `known` goes. */
-static void tell_gone(Store *store, const Known *known, uint64_t now_ns)
+/* Before `entity` goes. */
+static void tell_gone(Store *store, const Entity *entity, uint64_t now_ns)
 {
-    const Entity *entity = known->entity;
     /* A pod that finished had its end before its object went. */
     uint64_t gone_ns = entity->to_ns && entity->to_ns < now_ns ? entity->to_ns : now_ns;
-    if (known->job)
-        job_owners_remove(store->jobs, entity->namespace_name, known->job, entity->key);
+    const char *job = g_hash_table_lookup(store->job_pods, &entity->key);
+    if (job) {
+        job_owners_remove(store->jobs, entity->namespace_name, job, entity->key);
+        g_hash_table_remove(store->job_pods, &entity->key);
+    }
     watch_tell_entity(store->watch, entity, gone_ns);
 }
 
@@ -91,11 +101,16 @@ static Entity *with_owner(const Entity *entity, const char *kind, const char *na
     return owned ? owned : entity_ref(entity);
 }
 
+static bool is_of_job(const ApiObject *object)
+{
+    return object->entity->kind == ENTITY_POD && g_str_equal(object->controller_kind, "Job");
+}
+
 /* From the object, with the owner of its Job where that is known. */
 static Entity *entity_of(Store *store, const ApiObject *object)
 {
     const char *kind, *name;
-    if (object->entity->kind != ENTITY_POD || !g_str_equal(object->controller_kind, "Job") ||
+    if (!is_of_job(object) ||
         !job_owners_add(store->jobs, object->namespace_name, object->controller_name,
                         object->entity->key, &kind, &name))
         return entity_ref(object->entity);
@@ -113,28 +128,26 @@ static Entity *changed_at(const Entity *before, const Entity *now, uint64_t now_
 void store_put(Store *store, unsigned resource, const ApiObject *object, uint64_t now_ns)
 {
     Entity *entity = entity_of(store, object);
-    Known *known = find(store, entity->key);
-    if (known && entity_same(known->entity, entity) && known->entity->to_ns == entity->to_ns) {
-        known->generation = store->generations[resource];
+    const Entity *known = find(store, entity->key);
+    if (known && entity_same(known, entity) && known->to_ns == entity->to_ns) {
+        keep(store, entity_ref(known), mark_of(store, resource));
         entity_unref(entity);
         return;
     }
-    Known *next = g_new0(Known, 1);
-    next->entity = known ? changed_at(known->entity, entity, now_ns) : entity_ref(entity);
-    next->generation = store->generations[resource];
-    next->resource = (uint8_t)resource;
-    if (entity->kind == ENTITY_POD && g_str_equal(object->controller_kind, "Job"))
-        next->job = g_strdup(object->controller_name);
+    Entity *next = known ? changed_at(known, entity, now_ns) : entity_ref(entity);
+    if (is_of_job(object))
+        g_hash_table_replace(store->job_pods, g_memdup2(&entity->key, sizeof entity->key),
+                             g_strdup(object->controller_name));
     entity_unref(entity);
     if (!known)
         count(store, resource, 1);
-    watch_tell_entity(store->watch, next->entity, 0);
-    g_hash_table_add(store->known, next);
+    watch_tell_entity(store->watch, next, 0);
+    keep(store, next, mark_of(store, resource));
 }
 
 void store_delete(Store *store, unsigned resource, const ApiObject *object, uint64_t now_ns)
 {
-    Known *known = find(store, object->entity->key);
+    const Entity *known = find(store, object->entity->key);
     if (!known)
         return;
     tell_gone(store, known, now_ns);
@@ -144,19 +157,18 @@ void store_delete(Store *store, unsigned resource, const ApiObject *object, uint
 
 void store_list_begin(Store *store, unsigned resource)
 {
-    store->generations[resource]++;
+    store->generations[resource] = (store->generations[resource] + 1) & GENERATION_MAX;
 }
 
 void store_list_end(Store *store, unsigned resource, uint64_t now_ns)
 {
     GHashTableIter iter;
-    void *key;
+    void *entity, *mark;
     g_hash_table_iter_init(&iter, store->known);
-    while (g_hash_table_iter_next(&iter, &key, NULL)) {
-        Known *known = key;
-        if (known->resource != resource || known->generation == store->generations[resource])
+    while (g_hash_table_iter_next(&iter, &entity, &mark)) {
+        if ((GPOINTER_TO_UINT(mark) & 0xff) != resource || mark == mark_of(store, resource))
             continue;
-        tell_gone(store, known, now_ns);
+        tell_gone(store, entity, now_ns);
         count(store, resource, -1);
         g_hash_table_iter_remove(&iter);
     }
@@ -164,14 +176,14 @@ void store_list_end(Store *store, unsigned resource, uint64_t now_ns)
 
 void store_correct_owner(Store *store, uint64_t pod_key, const char *kind, const char *name)
 {
-    Known *known = find(store, pod_key);
-    if (!known || (g_str_equal(known->entity->owner_kind, kind) &&
-                   g_str_equal(known->entity->owner_name, name)))
+    const Entity probe = {.key = pod_key};
+    void *key, *mark;
+    if (!g_hash_table_lookup_extended(store->known, &probe, &key, &mark))
         return;
-    Known *next = g_new0(Known, 1);
-    *next = *known;
-    next->entity = with_owner(known->entity, kind, name);
-    next->job = g_strdup(known->job);
-    watch_tell_entity(store->watch, next->entity, 0);
-    g_hash_table_add(store->known, next);
+    const Entity *known = key;
+    if (g_str_equal(known->owner_kind, kind) && g_str_equal(known->owner_name, name))
+        return;
+    Entity *next = with_owner(known, kind, name);
+    watch_tell_entity(store->watch, next, 0);
+    keep(store, next, mark);
 }

@@ -49,9 +49,19 @@ struct cgroup_subsys_state {
     struct cgroup *cgroup;
 };
 
+struct list_head {
+    struct list_head *next;
+};
+
 struct css_set {
     struct cgroup_subsys_state *subsys[1];
     struct cgroup *dfl_cgrp;
+    struct list_head cgrp_links; /* of struct cgrp_cset_link: one for each hierarchy */
+};
+
+struct cgrp_cset_link {
+    struct cgroup *cgrp;
+    struct list_head cgrp_link;
 };
 
 struct task_struct {

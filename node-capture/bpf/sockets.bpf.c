@@ -9,6 +9,7 @@
 #include <bpf/bpf_tracing.h>
 #include <stdbool.h>
 
+#include "node-capture/bpf/groups.bpf.h"
 #include "node-capture/bpf/kernel.bpf.h"
 #include "node-capture/bpf/sockets.h"
 
@@ -49,22 +50,13 @@ __u64 lost = 0;    /* events that found no room */
 
 /* ---- Control groups ------------------------------------------------------------------------- */
 
-static __always_inline struct kernfs_node *parent_of(struct kernfs_node *node)
-{
-    struct kernfs_node___before_rcu *old = (void *)node;
-    if (bpf_core_field_exists(old->parent)) {
-        return BPF_CORE_READ(old, parent);
-    }
-    return BPF_CORE_READ(node, __parent);
-}
-
 /* The process's group of version 2 or, where that hierarchy is not used, of version 1. */
 static __always_inline struct cgroup *group_of(struct task_struct *task)
 {
     struct css_set *set = BPF_CORE_READ(task, cgroups);
     struct cgroup *group = BPF_CORE_READ(set, dfl_cgrp);
     struct kernfs_node *node = BPF_CORE_READ(group, kn);
-    if (parent_of(node) || !bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id)) {
+    if (group_parent(node) || !bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id)) {
         return group;
     }
     struct cgroup_subsys_state *state = 0;
@@ -85,11 +77,10 @@ static __always_inline void tell_group(struct kernfs_node *node, __u64 id)
     told->spare = 0;
     told->group = id;
     for (int i = 0; i < SOCKETS_GROUP_DEPTH; i++) {
-        const char *name = node ? BPF_CORE_READ(node, name) : 0;
-        if (!name || bpf_probe_read_kernel_str(told->names[i], sizeof(told->names[i]), name) < 0) {
+        if (!node || group_name(node, told->names[i], sizeof(told->names[i])) < 0) {
             told->names[i][0] = '\0';
         }
-        node = node ? parent_of(node) : 0;
+        node = node ? group_parent(node) : 0;
     }
     bpf_ringbuf_submit(told, BPF_RB_NO_WAKEUP);
     __u8 value = SOCKETS_GROUP_NAMED;

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
+#define NS_PER_MS 1000000u
 #define RETRY_NS \
     1000000000u /* between attempts to open a pod that somebody wants and that failed */
 /* A pod is often known a moment before its namespace is there, and still known a while after. */
@@ -457,16 +458,25 @@ static void retry_failed(Capture *capture)
     }
 }
 
+/* Milliseconds until something is due for a stream, but at most `most_ms`. */
+static int serve_streams(const Capture *capture, int most_ms)
+{
+    uint64_t due_ns = UINT64_MAX;
+    for (guint i = 0; i < capture->streams->len; i++) {
+        uint64_t stream_due_ns = stream_serve(g_ptr_array_index(capture->streams, i));
+        due_ns = MIN(due_ns, stream_due_ns);
+    }
+    uint64_t now_ns = clock_monotonic_ns();
+    uint64_t wait_ms = due_ns > now_ns ? (due_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS : 0;
+    return (int)MIN(wait_ms, (uint64_t)most_ms);
+}
+
 void capture_run(Capture *capture, int timeout_ms)
 {
-    capture->source->ops->run(capture->source, timeout_ms);
+    int wait_ms = serve_streams(capture, timeout_ms);
+    capture->source->ops->run(capture->source, wait_ms);
     close_ended(capture);
     retry_failed(capture);
-    for (guint i = 0; i < capture->streams->len; i++) {
-        Stream *stream = g_ptr_array_index(capture->streams, i);
-        stream_lock(stream);
-        stream_unlock(stream);
-    }
 }
 
 /* ---- TLS secrets -----------------------------------------------------------------------------*/

@@ -50,7 +50,8 @@ void capture_begin_stream(Capture *capture, Stream *stream);
 bool capture_remove_stream(Capture *capture, Stream *stream);
 const GPtrArray *capture_streams(const Capture *capture); /* of Stream * */
 
-/* Serves the source for up to timeout_ms, then what is due besides. */
+/* Serves the source for up to timeout_ms, and no longer than until something is due for a stream;
+ * then that, and what is due besides. */
 void capture_run(Capture *capture, int timeout_ms);
 /* At the end: streams still get what the source has, and are told what was left in it. */
 void capture_close_pods(Capture *capture);

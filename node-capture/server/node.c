@@ -11,8 +11,6 @@
 #include "node-capture/server/known.h"
 #include "node-capture/server/status.h"
 
-#define PASS_MS \
-    20 /* while streams are open: packets wait 50 ms at most, heartbeats come as often */
 #define IDLE_MS  1000
 #define DRAIN_NS (200u * 1000000u) /* at the end: for readers to take what waits ... */
 #define STOP_NS  (400u * 1000000u) /* ... and to take the rest: losses and End */
@@ -453,9 +451,7 @@ static void one_pass(Node *node, int timeout_ms)
     run_owners(node);
     secrets_run(node->secrets, node->capture);
     fact_feed_run(node->facts, capture_streams(node->capture), clock_monotonic_ns());
-    bool idle = capture_streams(node->capture)->len == 0;
-    int wait_ms = known_has_streams(node->known) ? 0 : idle ? IDLE_MS : PASS_MS;
-    capture_run(node->capture, MIN(timeout_ms, wait_ms));
+    capture_run(node->capture, known_has_streams(node->known) ? 0 : timeout_ms);
 }
 
 static void for_streams(const Node *node, void (*function)(Stream *stream, const Node *node))

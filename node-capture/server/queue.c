@@ -549,6 +549,18 @@ void queue_next(Queue *queue, uint64_t now_ns, QueueMessage *ret)
     }
 }
 
+uint64_t queue_due_ns(const Queue *queue)
+{
+    const Step *step = queue->steps.head->data;
+    if (!step_is_quiet(step) || queue->facts.length > 0) {
+        return 0;
+    }
+    if (step->batch) {
+        return packets_are_due(queue, 0) ? 0 : queue->packets_due_ns;
+    }
+    return queue->finishing ? UINT64_MAX : queue->told_ns + QUEUE_HEARTBEAT_NS;
+}
+
 void queue_message_clear(QueueMessage *message)
 {
     node_interface_unref(message->interface);

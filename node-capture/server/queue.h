@@ -94,6 +94,8 @@ void queue_drop_all(Queue *queue);
 
 /* The next message that is due at `now_ns` (monotonic). */
 void queue_next(Queue *queue, uint64_t now_ns, QueueMessage *ret);
+/* Without anything new, there is a message that is due from then on (monotonic). */
+uint64_t queue_due_ns(const Queue *queue);
 void queue_message_clear(QueueMessage *message);
 
 bool queue_is_empty(const Queue *queue); /* but for watermarks */

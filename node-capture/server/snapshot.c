@@ -59,7 +59,7 @@ static void add_fact_counters(Snapshot *snapshot, const FactFeedStats *facts,
         "slow");
 }
 
-static void add_api_counters(Snapshot *snapshot, const TargetsStats *targets)
+static void add_targets_counters(Snapshot *snapshot, const TargetsStats *targets)
 {
     add(snapshot, "api_lists_total", targets->api_lists, "Lists asked of the API server");
     add(snapshot, "api_watches_total", targets->api_watches, "Watches asked of the API server");
@@ -69,6 +69,12 @@ static void add_api_counters(Snapshot *snapshot, const TargetsStats *targets)
     add(snapshot, "api_expired_total", targets->api_expired,
         "Times the API server no longer knew what a watch or list was to go on from (410 Gone), so "
         "that all was listed anew");
+    add(snapshot, "process_events_total", targets->process_events,
+        "Programs started, moves and ends of processes of pods that the kernel told");
+    add(snapshot, "process_events_skipped_total", targets->process_events_skipped,
+        "Of processes outside of pods: not told");
+    add(snapshot, "process_events_lost_total", targets->process_events_lost,
+        "Of processes of pods, lost because the node was too slow; /proc was looked through again");
 }
 
 static void add_connection_counters(Snapshot *snapshot, const ConntrackCounters *connections)
@@ -134,7 +140,7 @@ static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeC
         "Sockets whose owner was not told because remora-node was too slow; all sockets were "
         "looked "
         "through again");
-    add_api_counters(snapshot, &counters->targets);
+    add_targets_counters(snapshot, &counters->targets);
     add_fact_counters(snapshot, &counters->facts, streams.queue.facts_dropped);
     add(snapshot, "targets_opened_total", stats.opened, "Times a pod was opened for capture");
     add(snapshot, "targets_failed_total", stats.open_failures, "Times opening a pod failed");

@@ -6,6 +6,10 @@
 #include "common/clock.h"
 #include "node-capture/server/encode.h"
 
+/* The reader has not taken a message while the next is due: that is not to be looked for
+ * all the time, as the transport tells when it is ready. */
+#define HELD_UP_NS (20u * 1000000u)
+
 struct Stream {
     int refs;
     uint64_t id, opened_ns;
@@ -200,7 +204,7 @@ Queue *stream_lock(Stream *stream)
     return stream->queue;
 }
 
-void stream_unlock(Stream *stream)
+static void send_due(Stream *stream)
 {
     if (!stream->closed && queue_events(stream->queue) > STREAM_EVENTS_MAX) {
         give_up(stream,
@@ -208,7 +212,22 @@ void stream_unlock(Stream *stream)
                 "it again");
     }
     pump(stream);
+}
+
+void stream_unlock(Stream *stream)
+{
+    send_due(stream);
     g_mutex_unlock(&stream->lock);
+}
+
+uint64_t stream_serve(Stream *stream)
+{
+    Queue *queue = stream_lock(stream);
+    send_due(stream);
+    uint64_t now_ns = clock_monotonic_ns();
+    uint64_t due_ns = stream->closed ? UINT64_MAX : queue_due_ns(queue);
+    g_mutex_unlock(&stream->lock);
+    return due_ns > now_ns ? due_ns : now_ns + HELD_UP_NS;
 }
 
 void stream_end(Stream *stream, const char *reason)

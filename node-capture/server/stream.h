@@ -67,6 +67,9 @@ bool stream_is_closed(Stream *stream);
 Queue *stream_lock(Stream *stream);
 void stream_unlock(Stream *stream);
 
+/* Sends what is due, and returns when it is to be called again (monotonic) if nothing happens. */
+uint64_t stream_serve(Stream *stream);
+
 /* What waits is sent, then End, then status UNAVAILABLE. */
 void stream_end(Stream *stream, const char *reason);
 void stream_stats(Stream *stream, StreamStats *ret);

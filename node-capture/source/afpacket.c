@@ -33,8 +33,12 @@
  * timers are late. */
 #define SLACK_NS              (30u * (uint64_t)NS_PER_MS)
 #define WATERMARK_INTERVAL_NS (25u * (uint64_t)NS_PER_MS)
+/* Fewer bytes in that time fill no message before its time is up, and then a run() ends. */
+#define WATERMARK_BYTES (64u * 1024u)
 /* Between two passes while no ring fills up: so that one pass serves many rings. */
 #define NAP_MS 5
+/* Passes that are further apart serve few rings anyway. */
+#define NAP_AGAIN_NS (2u * NAP_MS * (uint64_t)NS_PER_MS)
 
 typedef struct AfPacket {
     Source source;
@@ -44,7 +48,9 @@ typedef struct AfPacket {
     unsigned beginning;  /* targets that have yet to be given their share */
     unsigned growing;    /* targets with a larger ring on its way, or an old one still there */
     uint64_t lag_ns; /* a packet that was stamped so long ago has been handed out by a whole pass */
-    bool may_nap;    /* the last pass had something, but no ring was filling up */
+    bool may_nap;    /* the last passes had something, but no ring was filling up */
+    uint64_t passed_monotonic_ns; /* the last pass that had something */
+    uint64_t new_bytes;           /* of packets, after the last watermark */
     int epoll_fd, wake_fd;
     struct epoll_event *events;
     int events_max;
@@ -287,7 +293,9 @@ static bool serve(AfPacket *self, int count)
             woken = true;
             continue;
         }
+        uint64_t bytes = target->stats.bytes;
         TargetLoad load = target_serve(target, &self->context);
+        self->new_bytes += target->stats.bytes - bytes;
         highest = MAX(highest, load);
         if (load == TARGET_BUSY)
             grow(self, target);
@@ -296,7 +304,12 @@ static bool serve(AfPacket *self, int count)
         if (self->events[i].events & (EPOLLERR | EPOLLHUP))
             socket_failed(self, target);
     }
-    self->may_nap = count > 0 && highest == TARGET_CALM;
+    self->may_nap = false;
+    if (count > woken) {
+        uint64_t now = clock_monotonic_ns();
+        self->may_nap = highest == TARGET_CALM && now - self->passed_monotonic_ns < NAP_AGAIN_NS;
+        self->passed_monotonic_ns = now;
+    }
     return woken;
 }
 
@@ -306,6 +319,14 @@ static void tell_watermark(AfPacket *self, uint64_t pass_ns)
     self->watermark_ns =
         MAX(self->watermark_ns, pass_ns - self->lag_ns); /* clocks are set back, too */
     self->context.callbacks.watermark(self->watermark_ns, self->context.userdata);
+}
+
+/* When the next watermark is due before a run() ends: while many packets come, and while rings
+ * grow, which goes on beside it. At rest nobody wakes for it. */
+static uint64_t next_watermark(const AfPacket *self)
+{
+    bool due = self->new_bytes >= WATERMARK_BYTES || self->growing || self->beginning;
+    return due ? self->next_watermark_monotonic_ns : UINT64_MAX;
 }
 
 static int wait_ms(uint64_t now, uint64_t until)
@@ -327,14 +348,14 @@ static int afpacket_run(Source *source, int timeout_ms)
     uint64_t now = clock_monotonic_ns();
     uint64_t deadline = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms * NS_PER_MS;
     for (;; now = clock_monotonic_ns()) {
-        uint64_t until = MIN(deadline, self->next_watermark_monotonic_ns);
+        uint64_t until = MIN(deadline, next_watermark(self));
         if (self->may_nap && until > now) {
             nap(self, wait_ms(now, until));
             now = clock_monotonic_ns();
         }
         /* A pass for a watermark does not wait, so that all that was ready at its start is in it.
          */
-        bool due = now >= self->next_watermark_monotonic_ns;
+        bool due = now >= until;
         uint64_t pass_ns = clock_unix_ns();
         int count = epoll_wait(self->epoll_fd, self->events, self->events_max,
                                due ? 0 : wait_ms(now, until));
@@ -346,6 +367,7 @@ static int afpacket_run(Source *source, int timeout_ms)
                 go_on_growing(self);
             tell_watermark(self, pass_ns);
             self->next_watermark_monotonic_ns = now + WATERMARK_INTERVAL_NS;
+            self->new_bytes = 0;
         }
         if (woken)
             return -EINTR;

@@ -56,8 +56,9 @@ typedef struct SourceCallbacks {
      */
     void (*lost)(uint32_t target_id, uint64_t packets, uint64_t from_ns, uint64_t to_ns,
                  bool unknown, void *userdata);
-    /* After a whole pass over all targets: nothing earlier than this will follow. Called at least
-     * every heartbeat. */
+    /* After a whole pass over all targets: nothing earlier than this will follow. Called at the end
+     * of each run() whose time is up, and meanwhile as often as it may matter: packets that are
+     * handed out wait for it. */
     void (*watermark)(uint64_t unix_ns, void *userdata);
     /* A target cannot be captured any more (its namespace is gone: error 0) or at all.
      * source_remove() must still be called. */

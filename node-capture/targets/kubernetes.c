@@ -312,13 +312,19 @@ static void kubernetes_dispatch(Targets *base)
 
 static void kubernetes_stats(const Targets *base, TargetsStats *ret)
 {
+    const KubernetesTargets *targets = (const KubernetesTargets *)base;
     ApiWatchStats stats;
-    api_watch_stats(((const KubernetesTargets *)base)->api, &stats);
+    PodWatchCounters pods;
+    api_watch_stats(targets->api, &stats);
+    pod_watch_counters(targets->pods, &pods);
     *ret = (TargetsStats){.api_lists = stats.lists,
                           .api_watches = stats.watches,
                           .api_events = stats.events,
                           .api_errors = stats.errors,
-                          .api_expired = stats.relists};
+                          .api_expired = stats.relists,
+                          .process_events = pods.events,
+                          .process_events_skipped = pods.events_skipped,
+                          .process_events_lost = pods.events_lost};
 }
 
 static void kubernetes_free(Targets *base)

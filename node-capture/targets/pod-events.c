@@ -114,7 +114,12 @@ uint64_t pod_events_lost(const PodEvents *events)
     return __atomic_load_n(&events->program->bss->lost, __ATOMIC_RELAXED);
 }
 
-bool pod_events_want_exit(PodEvents *events, pid_t pid, bool wanted)
+uint64_t pod_events_skipped(const PodEvents *events)
+{
+    return __atomic_load_n(&events->program->bss->skipped, __ATOMIC_RELAXED);
+}
+
+bool pod_events_follow(PodEvents *events, pid_t pid, bool wanted)
 {
     int map = bpf_map__fd(events->program->maps.processes);
     __u32 key = (__u32)pid;

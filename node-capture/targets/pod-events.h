@@ -8,11 +8,14 @@
 #include <sys/types.h>
 
 typedef struct PodEventsCallbacks {
-    /* Started a program or moved to another control group. */
+    /* Started a program or moved to another control group. Of processes outside of pods only those
+     * are told that pod_events_follow() named, and perhaps others whose groups look like a pod's.
+     */
     void (*process)(pid_t pid, void *userdata);
-    /* A process that pod_events_want_exit() named has ended. */
+    /* A process that pod_events_follow() named has ended. */
     void (*exited)(pid_t pid, void *userdata);
-    /* No process is left in this control group; hierarchy as in /proc/PID/cgroup. */
+    /* No process is left in this control group, which may be a pod's; hierarchy as in
+     * /proc/PID/cgroup. */
     void (*empty)(int hierarchy, const char *path, size_t length, void *userdata);
 } PodEventsCallbacks;
 
@@ -27,5 +30,8 @@ int pod_events_fd(const PodEvents *events);    /* poll for reading; then dispatc
 void pod_events_dispatch(PodEvents *events);
 /* Events that were lost since the start, because we were too slow: look at everything again. */
 uint64_t pod_events_lost(const PodEvents *events);
-/* False if there is no room for one more. */
-bool pod_events_want_exit(PodEvents *events, pid_t pid, bool wanted);
+/* Events that were of no pod, since the start: the kernel kept them to itself. */
+uint64_t pod_events_skipped(const PodEvents *events);
+/* From now on the process' end is told, and that it left its pod. False if there is no room for one
+ * more. */
+bool pod_events_follow(PodEvents *events, pid_t pid, bool wanted);

@@ -139,7 +139,7 @@ static void drop_process(PodWatch *watch, Process *process)
 {
     g_ptr_array_remove(process->pod->processes, process);
     if (watch->events) {
-        pod_events_want_exit(watch->events, process->pid, false);
+        pod_events_follow(watch->events, process->pid, false);
     }
     g_hash_table_remove(watch->processes, GINT_TO_POINTER(process->pid));
 }
@@ -176,30 +176,36 @@ static Process *add_process(PodWatch *watch, pid_t pid, const CgroupPod *where)
     g_ptr_array_add(process->pod->processes, process);
     g_hash_table_insert(watch->processes, GINT_TO_POINTER(pid), process);
     if (watch->events) {
-        pod_events_want_exit(watch->events, pid, true);
+        pod_events_follow(watch->events, pid, true);
     }
     return process;
 }
 
-void pod_watch_look_at_process(PodWatch *watch, pid_t pid)
+/* NULL: it has ended, or is in no container. */
+static Process *place_process(PodWatch *watch, pid_t pid)
 {
     CgroupPod where;
+    while (proc_process_pod(watch->proc_fd, pid, watch->cgroup_prefix, &where) == 0 &&
+           where.container[0] != '\0') {
+        Process *process = g_hash_table_lookup(watch->processes, GINT_TO_POINTER(pid));
+        if (process && strcmp(process->pod->uid, where.uid) == 0 &&
+            strcmp(process->container->id, where.container) == 0) {
+            return process;
+        }
+        pod_watch_forget_process(watch, pid);
+        /* And looked at again: it may have ended, or left, before we asked to be told of that. */
+        add_process(watch, pid, &where);
+    }
+    pod_watch_forget_process(watch, pid);
+    return NULL;
+}
+
+void pod_watch_look_at_process(PodWatch *watch, pid_t pid)
+{
     ino_t inode;
-    if (proc_process_pod(watch->proc_fd, pid, watch->cgroup_prefix, &where) < 0 ||
-        where.container[0] == '\0') {
-        pod_watch_forget_process(watch, pid);
-        return;
-    }
-    Process *process = g_hash_table_lookup(watch->processes, GINT_TO_POINTER(pid));
-    if (process && (strcmp(process->pod->uid, where.uid) != 0 ||
-                    strcmp(process->container->id, where.container) != 0)) {
-        pod_watch_forget_process(watch, pid);
-        process = NULL;
-    }
-    /* Before the look at its namespace, which so also tells whether the process had ended before we
-     * asked to be told of that. */
+    Process *process = place_process(watch, pid);
     if (!process) {
-        process = add_process(watch, pid, &where);
+        return;
     }
     int error = proc_process_netns_inode(watch->proc_fd, pid, &inode);
     if (error) {

@@ -271,6 +271,7 @@ bool pod_watch_has_events(const PodWatch *watch)
 void pod_watch_counters(const PodWatch *watch, PodWatchCounters *ret_counters)
 {
     *ret_counters = watch->counters;
+    ret_counters->events_skipped = watch->events ? pod_events_skipped(watch->events) : 0;
     ret_counters->pods = g_hash_table_size(watch->pods);
     ret_counters->processes = g_hash_table_size(watch->processes);
     ret_counters->containers = 0;

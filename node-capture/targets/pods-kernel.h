@@ -51,9 +51,10 @@ typedef struct PodWatchOptions {
 } PodWatchOptions;
 
 typedef struct PodWatchCounters {
-    uint64_t events;      /* processes and control groups the kernel told of */
-    uint64_t events_lost; /* that we were too slow for; /proc was looked through again */
-    uint64_t scans;       /* of /proc */
+    uint64_t events;         /* processes and control groups the kernel told of */
+    uint64_t events_skipped; /* and those it did not tell of, as they are of no pod */
+    uint64_t events_lost;    /* that we were too slow for; /proc was looked through again */
+    uint64_t scans;          /* of /proc */
     uint64_t pods, containers, processes; /* known now */
 } PodWatchCounters;
 

@@ -24,9 +24,10 @@
 /* PROC_PID_INIT_INO in the kernel's include/linux/proc_ns.h. */
 #define FIRST_PID_NAMESPACE 0xEFFFFFFCu
 
-/* The scan is slower than the ring is emptied: so many sockets, then a pause. */
+/* The scan is slower than the ring is emptied, each 50 ms at least: so many sockets, then a pause.
+ */
 #define SCAN_SOCKETS  1024
-#define SCAN_PAUSE_US 5000
+#define SCAN_PAUSE_US 10000
 #define RESCAN_NS     1000000000u /* at least between two scans because of losses */
 
 #define STEP_NS 10000000 /* more is no delay between two looks at clocks: the clock was set */

@@ -44,10 +44,12 @@ static inline bool entity_is_provisional(const Entity *pod)
     return *pod->namespace_name == '\0';
 }
 
-/* What the API server was asked for and what came of it, since the start. */
+/* What the API server was asked for and what came of it, and what the kernel told of processes and
+ * their control groups, since the start. */
 typedef struct TargetsStats {
     uint64_t api_lists, api_watches, api_events, api_errors;
     uint64_t api_expired; /* answers 410 Gone: what was known was too old to go on from */
+    uint64_t process_events, process_events_skipped, process_events_lost;
 } TargetsStats;
 
 typedef struct Targets Targets;
@@ -56,7 +58,7 @@ typedef struct TargetsOps {
     void (*free)(Targets *targets);
     int (*fd)(const Targets *targets); /* poll for reading; then dispatch; -1: none */
     void (*dispatch)(Targets *targets);
-    void (*stats)(const Targets *targets, TargetsStats *ret); /* NULL: there is no API server */
+    void (*stats)(const Targets *targets, TargetsStats *ret); /* NULL: it asks nobody */
 } TargetsOps;
 struct Targets {
     const TargetsOps *ops;

@@ -87,6 +87,76 @@ static void test_copy(void)
     g_assert_null(entity_unref(NULL));
 }
 
+static Entity *pod_with(const char *uid, const EntityLabel *labels, size_t n_labels,
+                        const EntityPort *ports, size_t n_ports)
+{
+    return entity_make(&(Entity){.kind = ENTITY_POD,
+                                 .uid = uid,
+                                 .labels = labels,
+                                 .n_labels = (uint32_t)n_labels,
+                                 .ports = ports,
+                                 .n_ports = (uint32_t)n_ports});
+}
+
+/* Pods of one template have one copy of what they have in common, which outlives any of them. */
+static void test_sharing(void)
+{
+    char app[] = "cart", hash[] = "7d9f8b6c5";
+    const EntityLabel labels[] = {{"app", app}, {"pod-template-hash", hash}};
+    const EntityPort ports[] = {{6, 8080, 0, "http"}, {17, 53, 0, NULL}};
+    Entity *a = pod_with("a", labels, 2, ports, 2), *b = pod_with("b", labels, 2, ports, 2);
+    Entity *fewer = pod_with("c", labels, 1, ports, 1);
+    app[0] = 'd';
+    Entity *other = pod_with("d", labels, 2, NULL, 0);
+    g_assert_true(a->labels == b->labels && a->ports == b->ports);
+    g_assert_true(a->labels != fewer->labels && a->ports != fewer->ports);
+    g_assert_true(a->labels != other->labels);
+    entity_unref(a);
+    entity_unref(other);
+    hash[0] = app[0] = 'x';
+    g_assert_cmpstr(b->labels[0].value, ==, "cart");
+    g_assert_cmpstr(b->labels[1].value, ==, "7d9f8b6c5");
+    g_assert_cmpstr(b->ports[0].name, ==, "http");
+    g_assert_cmpstr(b->ports[1].name, ==, "");
+    entity_unref(b);
+    g_assert_cmpstr(fewer->labels[0].key, ==, "app");
+    g_assert_cmpuint(fewer->ports[0].port, ==, 8080);
+    entity_unref(fewer);
+}
+
+/* Nobody can make us share what is not worth it without end: an entity then has all for itself. */
+static void test_too_much_to_share(void)
+{
+    const EntityLabel common[] = {{"some-common-key", "some-common-value"}};
+    const EntityPort port = {6, 8080, 0, "some-port"};
+    g_autoptr(GPtrArray) many = g_ptr_array_new();
+    Entity *first = pod_with("first", common, 1, &port, 1);
+    Entity *same = NULL;
+    do {
+        char values[1000][16];
+        EntityLabel labels[1000];
+        for (unsigned i = 0; i < 1000; i++) {
+            g_snprintf(values[i], sizeof values[i], "%u-%u", many->len, i);
+            labels[i] = (EntityLabel){"key", values[i]};
+        }
+        g_ptr_array_add(many, pod_with("other", labels, 1000, NULL, 0));
+        entity_unref(same);
+        same = pod_with("same", common, 1, &port, 1);
+    } while (same->labels == first->labels && many->len < 1000);
+    g_assert_cmpuint(many->len, <, 1000);
+    g_assert_cmpuint(many->len, >, 100);
+    g_assert_cmpstr(same->labels[0].key, ==, "some-common-key");
+    g_assert_cmpstr(same->labels[0].value, ==, "some-common-value");
+    g_assert_cmpstr(same->ports[0].name, ==, "some-port");
+    entity_unref(same);
+    for (guint i = 0; i < many->len; i++)
+        entity_unref(many->pdata[i]);
+    same = pod_with("same", common, 1, &port, 1);
+    g_assert_true(same->labels == first->labels && same->ports == first->ports);
+    entity_unref(first);
+    entity_unref(same);
+}
+
 /* Through the bytes of the wire and back. */
 static void test_proto(void)
 {
@@ -264,6 +334,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/entity/copy", test_copy);
+    g_test_add_func("/entity/sharing", test_sharing);
+    g_test_add_func("/entity/too-much-to-share", test_too_much_to_share);
     g_test_add_func("/entity/proto", test_proto);
     g_test_add_func("/entity/malformed", test_malformed);
     g_test_add_func("/entity/limits", test_limits);

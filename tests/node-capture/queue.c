@@ -295,10 +295,40 @@ static void test_heartbeat(void)
     queue_watermark(queue, TEST_NS);
     next_is(queue, SECOND_NS, QUEUE_HEARTBEAT, &message);
     g_assert_cmpuint(message.packets.watermark_unix_ns, ==, TEST_NS);
+    g_assert_cmpuint(queue_due_ns(queue), ==, SECOND_NS + QUEUE_HEARTBEAT_NS);
     queue_watermark(queue, TEST_NS + 50);
     next_is(queue, SECOND_NS + QUEUE_HEARTBEAT_NS - 1, QUEUE_NOTHING, &message);
     next_is(queue, SECOND_NS + QUEUE_HEARTBEAT_NS, QUEUE_HEARTBEAT, &message);
     g_assert_cmpuint(message.packets.watermark_unix_ns, ==, TEST_NS + 50);
+    queue_free(queue);
+}
+
+/* When somebody has to look again, without anything new. */
+static void test_due(void)
+{
+    Queue *queue = queue_new(1 << 20, PCAPNG_PACKET_MAX, NULL);
+    QueueMessage message;
+    Batch *batch = test_batch(1, TEST_NS, 0, 1, 100, 0);
+    queue_packets(queue, batch);
+    g_assert_cmpuint(queue_due_ns(queue), ==, 0);
+    next_is(queue, SECOND_NS, QUEUE_PACKETS, &message);
+    g_assert_cmpuint(queue_due_ns(queue), ==, SECOND_NS + QUEUE_HEARTBEAT_NS);
+    queue_message_clear(&message);
+    queue_packets(queue, batch);
+    g_assert_cmpuint(queue_due_ns(queue), ==, SECOND_NS + STREAM_BATCH_NS);
+    next_is(queue, SECOND_NS + STREAM_BATCH_NS - 1, QUEUE_NOTHING, &message);
+    queue_synced(queue);
+    next_is(queue, SECOND_NS + STREAM_BATCH_NS, QUEUE_PACKETS, &message);
+    queue_message_clear(&message);
+    g_assert_cmpuint(queue_due_ns(queue), ==, 0);
+    next_is(queue, SECOND_NS + STREAM_BATCH_NS, QUEUE_SYNCED, &message);
+    queue_packets(queue, batch);
+    queue_finish(queue);
+    g_assert_cmpuint(queue_due_ns(queue), ==, 0);
+    next_is(queue, SECOND_NS + STREAM_BATCH_NS, QUEUE_PACKETS, &message);
+    queue_message_clear(&message);
+    g_assert_cmpuint(queue_due_ns(queue), ==, UINT64_MAX);
+    batch_unref(batch);
     queue_free(queue);
 }
 
@@ -501,6 +531,7 @@ int main(int argc, char **argv)
     g_test_add_func("/queue/losses", test_losses);
     g_test_add_func("/queue/watermark", test_watermark);
     g_test_add_func("/queue/heartbeat", test_heartbeat);
+    g_test_add_func("/queue/due", test_due);
     g_test_add_func("/queue/filter", test_filter);
     g_test_add_func("/queue/snap-length", test_snap_length);
     g_test_add_func("/queue/invalid", test_invalid);

@@ -346,6 +346,62 @@ static void test_new_sandbox(void)
     end(&fixture);
 }
 
+static uint64_t processes(const Fixture *fixture)
+{
+    PodWatchCounters counters;
+    pod_watch_counters(fixture->watch, &counters);
+    return counters.processes;
+}
+
+/* A process leaves its pod, to a group that is none, comes back, and goes to another one. */
+static void test_moves(void)
+{
+    Fixture fixture;
+    begin(&fixture, false);
+    pid_t pause = run(1, 1, NETNS_NEW, NULL);
+    Known *pod = known(&fixture, pod_uid(1)), *other = known(&fixture, pod_uid(2));
+    EXPECT(&fixture, pod->started == 1);
+    pid_t shell = run(1, 1, pod->netns_fd, NULL);
+    PodProcess process;
+    EXPECT(&fixture, processes(&fixture) == 2);
+    g_autofree char *home = group(1, 1);
+    g_autofree char *away = group(2, 1);
+    pod_maker_move(shell, "/elsewhere");
+    EXPECT(&fixture, processes(&fixture) == 1);
+    g_assert_false(pod_watch_find_process(fixture.watch, shell, &process));
+    pod_maker_move(shell, home);
+    EXPECT(&fixture, processes(&fixture) == 2);
+    pod_maker_move(shell, away);
+    EXPECT(&fixture, other->started == 1);
+    g_assert_cmpuint(other->inode, ==, pod->inode);
+    pod_maker_kill(pause);
+    EXPECT(&fixture, pod->gone);
+    pod_maker_move(shell, "/elsewhere");
+    EXPECT(&fixture, other->gone);
+    g_assert_cmpuint(processes(&fixture), ==, 0);
+    pod_maker_kill(shell);
+    end(&fixture);
+}
+
+static void test_long_name(void)
+{
+    Fixture fixture;
+    begin(&fixture, false);
+    EXPECT(&fixture, fixture.synced);
+    g_autofree char *parent = g_strnfill(200, 'x');
+    g_autofree char *path = g_strdup_printf("/ours/%s/kubepods/burstable/pod%s/%s", parent,
+                                            pod_uid(1), container_id(1));
+    pid_t pause = pod_maker_run(path, NETNS_NEW, false, NULL);
+    Known *pod = known(&fixture, pod_uid(1));
+    EXPECT(&fixture, pod->started == 1);
+    pod_maker_kill(pause);
+    EXPECT(&fixture, pod->gone);
+    PodWatchCounters counters;
+    pod_watch_counters(fixture.watch, &counters);
+    g_assert_cmpuint(counters.scans, ==, 1);
+    end(&fixture);
+}
+
 static int compare(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -412,9 +468,12 @@ static void test_overflow(void)
     Fixture fixture;
     begin(&fixture, false);
     EXPECT(&fixture, fixture.synced);
-    pid_t walker = pod_maker_run("/other/a", NETNS_OURS, false, NULL);
+    g_autofree char *path = g_strdup_printf("/other/kubepods/pod%s", pod_uid(2));
+    g_autofree char *a = g_strdup_printf("%s/%s", path, container_id(1));
+    g_autofree char *b = g_strdup_printf("%s/%s", path, container_id(2));
+    pid_t walker = pod_maker_run(a, NETNS_OURS, false, NULL);
     for (unsigned i = 0; i < RING_EVENTS; i++) {
-        pod_maker_move(walker, i % 2 ? "/other/a" : "/other/b");
+        pod_maker_move(walker, i % 2 ? a : b);
     }
     pid_t pause = run(1, 1, NETNS_NEW, NULL);
     await_program(pause);
@@ -453,6 +512,8 @@ static void add_tests(int version)
         {"host-network", test_host_network},
         {"not-ours", test_not_ours},
         {"new-sandbox", test_new_sandbox},
+        {"moves", test_moves},
+        {"long-name", test_long_name},
         {"quick-pods", test_quick_pods},
         {"many-pods", test_many_pods},
         {"overflow", test_overflow},
