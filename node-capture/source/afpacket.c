@@ -24,10 +24,10 @@
 #define RING_SHARE_MAX   (16u * 1024u * 1024u)
 /* The first ring is there at once: memory takes up to 6 ms a megabyte to be zeroed. Its share of
  * the budget comes a moment later. */
-#define RING_BEGIN       (2u * 1024u * 1024u)
-#define RING_LARGEST     (64u * 1024u * 1024u)
-#define RING_GROWTH      4u
-#define GROW_AGAIN_NS    (1000u * (uint64_t)NS_PER_MS) /* after a failure */
+#define RING_BEGIN    (2u * 1024u * 1024u)
+#define RING_LARGEST  (64u * 1024u * 1024u)
+#define RING_GROWTH   4u
+#define GROW_AGAIN_NS (1000u * (uint64_t)NS_PER_MS) /* after a failure */
 
 /* A packet turns up in the ring some time after its stamp (it may wait in a CPU's backlog), and
  * timers are late. */

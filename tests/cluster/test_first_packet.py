@@ -8,7 +8,7 @@ import time
 import namesakes
 from namesakes import check
 
-PODS = 200 if namesakes.FULL_SIZE else 24
+PODS = 200 if namesakes.FULL_SIZE else 12
 AT_ONCE = 4  # of each node
 
 

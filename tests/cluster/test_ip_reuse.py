@@ -15,7 +15,7 @@ import remora
 from namesakes import check
 from settings import pod_cidr
 
-PODS = 100 if namesakes.FULL_SIZE else 16
+PODS = 100 if namesakes.FULL_SIZE else 12
 COUNT = 3  # datagrams of a pod
 ADDRESSES = 5  # of each node: as many as a /29 leaves for pods
 NARROW = 29

@@ -4,17 +4,21 @@ the pods that were asked for is decrypted, its secrets come once, and none come 
 import json
 import os
 import subprocess
+import sys
 import tempfile
 
 import cluster as lab
 import processes
 import remora
-from test_outage import check
+from namesakes import check
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.append(os.path.dirname(HERE))
+from blocks import key_lines, key_log  # noqa: E402
 
 PODS = 5     # of each node; the last is none of those that are asked for
 EACH = 4     # connections of each pod
 PORT = 8443
-HERE = os.path.dirname(os.path.abspath(__file__))
 SERVER = os.path.join(os.path.dirname(HERE), "e2e/tls-programs/server.py")
 
 
@@ -61,17 +65,6 @@ def ask(cluster, namespace, name, address, paths, log="/dev/null"):
     return cluster.execute(name, "sh", "-c", f"export SSLKEYLOGFILE={log}; {'; '.join(commands)}", namespace=namespace)
 
 
-def lines_of(text):
-    return [line for line in text.splitlines() if line and not line.startswith("#")]
-
-
-def key_lines(daemon, file):
-    """Of the secrets in a capture, taken out by Wireshark's own tool."""
-    out = f"{file}.keys"
-    daemon.wireshark().run("editcap", "--extract-secrets", file, out)
-    return lines_of(content(out))
-
-
 def tls(cluster):
     remora.load_image(cluster)
     daemon = remora.apply(cluster)
@@ -89,11 +82,11 @@ def tls(cluster):
                 paths[name] = [f"/{name}/{number}" for number in range(EACH)]
                 got = ask(cluster, namespace, name, address, paths[name], "/tmp/keys")
                 check(got.splitlines() == [f"you asked for {path}" for path in paths[name]], f"{name} got {got!r}")
-                truth[name] = lines_of(cluster.execute(name, "cat", "/tmp/keys", namespace=namespace))
+                truth[name] = key_log(cluster.execute(name, "cat", "/tmp/keys", namespace=namespace))
                 check(len(truth[name]) >= 4 * EACH, f"{name} wrote {len(truth[name])} lines")
             asked = [name for name, is_asked in clients.items() if is_asked]
             capture.until("http.response", EACH * len(asked), 20)
-        lines = key_lines(daemon, file)
+        lines = key_lines(file)
         check(len(lines) == len(set(lines)), "secrets told twice")
         wanted = {line for name in asked for line in truth[name]}
         others = {line for name in clients if name not in asked for line in truth[name]}

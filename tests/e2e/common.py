@@ -13,8 +13,9 @@ import traceback
 SOURCE = os.environ.get("REMORA_SOURCE") or os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 BUILD = os.environ.get("REMORA_BUILD") or os.path.join(SOURCE, "build/dev")
-sys.path.insert(0, os.path.join(SOURCE, "demo"))
+sys.path[:0] = [os.path.join(SOURCE, "demo"), os.path.join(SOURCE, "tests")]
 
+from blocks import key_lines, pcapng  # noqa: E402,F401
 from cluster import Cluster, wait_for  # noqa: E402,F401
 from wireshark import Wireshark  # noqa: E402
 
@@ -102,20 +103,6 @@ def stop(process, signum=signal.SIGINT, seconds=120):
         process.wait()
         raise TimeoutError(f"{process.args} did not stop within {seconds} s")
     return process.returncode
-
-
-def pcapng(data):
-    """(type, body) of each block of little endian pcapng bytes."""
-    offset = 0
-    while offset + 12 <= len(data):
-        kind, length = struct.unpack_from("<II", data, offset)
-        check(length >= 12 and length % 4 == 0 and offset + length <= len(data),
-              f"bad block length {length} at {offset}")
-        check_equal(struct.unpack_from("<I", data, offset + length - 4)[0], length,
-                    f"trailing length at {offset}")
-        yield kind, data[offset + 8:offset + length - 4]
-        offset += length
-    check_equal(offset, len(data), "bytes behind the last block")
 
 
 def packets(data):

@@ -5,10 +5,10 @@ import glob
 import os
 import subprocess
 
-from common import (Cluster, REMORADUMP, captured, check, check_equal, main, pcapng, start_nodes, stop, wait_for, wireshark)
+from common import (Cluster, REMORADUMP, captured, check, check_equal, key_lines, main, start_nodes, stop, wait_for, wireshark)
+from blocks import key_log
 from demo import settled
 
-SECRETS_BLOCK = 10
 SHORT_LIVED = 200
 VERSIONS = {"1.2": "0x0303", "1.3": "0x0304"}
 
@@ -72,21 +72,6 @@ def links(process):
     return found
 
 
-def lines_of(text):
-    return [line for line in text.splitlines() if line and not line.startswith("#")]
-
-
-def key_lines(path):
-    """The lines of all secrets in a capture file."""
-    with open(path, "rb") as file:
-        blocks = [body for kind, body in pcapng(file.read()) if kind == SECRETS_BLOCK]
-    lines = []
-    for body in blocks:
-        length = int.from_bytes(body[4:8], "little")
-        lines += lines_of(body[8:8 + length].decode("ascii"))
-    return lines
-
-
 class Capture:
     """remoradump to a file, for as long as the block lasts."""
 
@@ -143,7 +128,7 @@ def decrypted(folder):
     check_equal([text.replace("\\n", "\n").strip() for text in texts],
                 [f"you asked for {url}" for url in asked["1.2"] + asked["1.3"]], "bodies")
     with open(log, encoding="ascii") as file:
-        known = lines_of(file.read())
+        known = key_log(file.read())
     lines = key_lines(path)
     check(len(known) > 100, f"curl wrote {len(known)} lines only")
     check_equal(len(lines), len(set(lines)), "secrets told twice")
@@ -182,7 +167,7 @@ def others(folder):
     known = {}
     for pod, name in log.items():
         with open(name, encoding="ascii") as file:
-            known[pod] = set(lines_of(file.read()))
+            known[pod] = set(key_log(file.read()))
     got = set(key_lines(path))
     check(not got & known["stranger"], "secrets of a pod that nobody asked for")
     # The first process may end before its library is hooked; it is from then on.
