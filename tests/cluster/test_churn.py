@@ -11,8 +11,8 @@ import namesakes
 import processes
 from namesakes import check
 
-SECONDS = 300 if namesakes.FULL_SIZE else 25
-LEAST = 60 if namesakes.FULL_SIZE else 3  # pods; a machine with other work makes few in a minute
+SECONDS = 300 if namesakes.FULL_SIZE else 40
+LEAST = 60 if namesakes.FULL_SIZE else 5  # pods; a machine with other work makes few in a minute
 AT_ONCE = 3  # of each node
 # Anonymous memory that a window of the churn may add for each of its pods.
 # The reader: the versions of a pod's names, about five of a kilobyte, are kept for ten minutes after its end, longer than this
