@@ -113,7 +113,15 @@ static __always_inline bool read_secret(void *context, const struct tls_probe *p
     return bpf_probe_read_user(event->secret, (__u32)length & 127, at) == 0;
 }
 
-static __always_inline int on_key_log(void *context)
+/* A label stands in a page that this process may not have touched yet: reads that must not sleep
+ * would fail there. */
+static __always_inline void fetch_label(void *context, const struct tls_probe *probe)
+{
+    char first;
+    bpf_copy_from_user(&first, sizeof(first), (void *)value_of(context, probe, &probe->label));
+}
+
+static __always_inline int on_key_log(void *context, bool can_sleep)
 {
     __u64 cookie = bpf_get_attach_cookie(context);
     const struct tls_probe *probe = bpf_map_lookup_elem(&probes, &cookie);
@@ -125,6 +133,9 @@ static __always_inline int on_key_log(void *context)
     if (!bpf_map_lookup_elem(&namespaces, &netns)) {
         __sync_fetch_and_add(&passed, 1);
         return 0;
+    }
+    if (can_sleep) {
+        fetch_label(context, probe);
     }
     struct tls_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
     if (!event) {
@@ -147,17 +158,24 @@ static __always_inline int on_key_log(void *context)
     return 0;
 }
 
-/* Loaded as what several probes hang on at once (Linux 6.6), and as what hangs on one. */
-SEC("uprobe")
+/* What several probes hang on at once (Linux 6.6), what hangs on one (6.0), and what must not sleep
+ * (before). */
+SEC("uprobe.s")
 int on_key_log_multi(void *context)
 {
-    return on_key_log(context);
+    return on_key_log(context, true);
+}
+
+SEC("uprobe.s")
+int on_key_log_single(void *context)
+{
+    return on_key_log(context, true);
 }
 
 SEC("uprobe")
-int on_key_log_single(void *context)
+int on_key_log_plain(void *context)
 {
-    return on_key_log(context);
+    return on_key_log(context, false);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

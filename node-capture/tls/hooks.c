@@ -41,6 +41,7 @@ struct TlsHooks {
     struct ring_buffer *ring;
     GHashTable *hooks; /* &hook->id -> Hook */
     uint64_t last_id;
+    bool can_sleep; /* the programs that may are loaded */
 };
 
 static void hook_free(gpointer data)
@@ -165,8 +166,9 @@ static int link_multi(const TlsHooks *hooks, const char *path, Hook *hook)
 static int link_single(const TlsHooks *hooks, const char *path, Hook *hook)
 {
     DECLARE_LIBBPF_OPTS(bpf_uprobe_opts, options, .bpf_cookie = hook->id);
-    hook->link = bpf_program__attach_uprobe_opts(hooks->program->progs.on_key_log_single, -1, path,
-                                                 hook->offset, &options);
+    struct bpf_program *program = hooks->can_sleep ? hooks->program->progs.on_key_log_single
+                                                   : hooks->program->progs.on_key_log_plain;
+    hook->link = bpf_program__attach_uprobe_opts(program, -1, path, hook->offset, &options);
     return hook->link ? 0 : -errno;
 }
 
@@ -194,7 +196,7 @@ static int attach(TlsHooks *hooks, int fd, const struct tls_probe *probe, Hook *
     if (error) {
         return error == -E2BIG ? -ENOSPC : error;
     }
-    error = link_multi(hooks, path, hook);
+    error = hooks->can_sleep ? link_multi(hooks, path, hook) : -EOPNOTSUPP;
     if (error == -EINVAL || error == -EOPNOTSUPP) {
         error = link_single(hooks, path, hook);
     }
@@ -247,7 +249,7 @@ int tls_hooks_detach(TlsHooks *hooks, uint64_t id)
 
 /* ---- Life ----------------------------------------------------------------------------------- */
 
-static int load(TlsHooks *hooks)
+static int load_program(TlsHooks *hooks, bool can_sleep)
 {
     hooks->program = tls_bpf__open();
     if (!hooks->program) {
@@ -255,7 +257,24 @@ static int load(TlsHooks *hooks)
     }
     bpf_program__set_expected_attach_type(hooks->program->progs.on_key_log_multi,
                                           (enum bpf_attach_type)TRACE_UPROBE_MULTI);
+    bpf_program__set_autoload(hooks->program->progs.on_key_log_multi, can_sleep);
+    bpf_program__set_autoload(hooks->program->progs.on_key_log_single, can_sleep);
+    bpf_program__set_autoload(hooks->program->progs.on_key_log_plain, !can_sleep);
     int error = tls_bpf__load(hooks->program);
+    if (error) {
+        tls_bpf__destroy(hooks->program);
+        hooks->program = NULL;
+    }
+    hooks->can_sleep = can_sleep;
+    return error;
+}
+
+static int load(TlsHooks *hooks)
+{
+    int error = load_program(hooks, true);
+    if (error && error != -EPERM) {
+        error = load_program(hooks, false);
+    }
     if (error) {
         return error;
     }

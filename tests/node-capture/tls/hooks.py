@@ -68,6 +68,15 @@ class Hooks:
                                         text=True)
         check_equal(self.process.stdout.readline(), "# ready\n", "hooks are set")
 
+    def detach(self):
+        """All of them; lines that come before are lost to the test."""
+        self.process.stdin.write("d")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith("#"):
+                check_equal(line, "# detached\n", "hooks are taken off")
+                return
+
     def close(self):
         out, _ = self.process.communicate(timeout=60)
         check_equal(self.process.returncode, 0, "hooks ended")
@@ -290,6 +299,19 @@ def test_only_targets(folder):
     check(hooks.counters["passed"] >= 2 * len(others), f"{hooks.counters}, and {len(others)} at each end of the other connection")
 
 
+def test_detached(folder):
+    """What was hooked and is no longer gives nothing."""
+    log = os.path.join(folder, "log")
+    with Hooks(OPENSSL, GNUTLS) as hooks:
+        hooks.detach()
+        with server(folder) as (port, _):
+            curl(port, log, "1.3")
+        hooks.close()
+    check(key_log(log), "there was a connection")
+    check_equal(hooks.lines, [], "lines")
+    check_equal(hooks.counters["taken"], 0, "taken")
+
+
 def programs():
     """Numbers of all programs that are loaded."""
     return {program["id"] for program in json.loads(run("bpftool", "-j", "prog"))}
@@ -315,7 +337,7 @@ def test_nothing_is_left(_):
     wait_until(lambda: not ours & programs(), "a program is left")
 
 
-TESTS = [test_openssl, test_resumption_and_early_data, test_gnutls, test_boringssl, test_go, test_only_targets, test_nothing_is_left]
+TESTS = [test_openssl, test_resumption_and_early_data, test_gnutls, test_boringssl, test_go, test_only_targets, test_detached, test_nothing_is_left]
 
 if __name__ == "__main__":
     if os.geteuid() != 0 or os.uname().machine != "x86_64":

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Hooks the files that are named and prints a key log, until its standard input ends; then the
- * counters, as a comment. usage: tls-key-log -n NAMESPACE... FILE...    -n: inode of a network
- * namespace whose processes are meant */
+ * counters, as a comment. A byte that it reads takes all hooks off.
+ *
+ * usage: tls-key-log -n NAMESPACE... FILE...
+ * -n: inode of a network namespace whose processes are meant */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -30,6 +32,9 @@ static void print_secret(void *userdata, const TlsSecret *secret)
     printf(" # %u\n", secret->pid);
 }
 
+static uint64_t attached[16];
+static unsigned n_attached;
+
 /* Twice, as two paths to a file lead here twice: the second time must be told. */
 static int attach(TlsHooks *hooks, const char *path)
 {
@@ -47,6 +52,9 @@ static int attach(TlsHooks *hooks, const char *path)
          again != hook)) {
         error = -EPROTO;
     }
+    if (!error && n_attached < sizeof(attached) / sizeof(*attached)) {
+        attached[n_attached++] = hook;
+    }
     if (fd >= 0) {
         close(fd);
     }
@@ -56,6 +64,16 @@ static int attach(TlsHooks *hooks, const char *path)
     return error;
 }
 
+static void detach_all(TlsHooks *hooks)
+{
+    bool ok = true;
+    for (unsigned i = 0; i < n_attached; i++) {
+        ok = ok && tls_hooks_detach(hooks, attached[i]) == 0 &&
+             tls_hooks_detach(hooks, attached[i]) == -ENOENT;
+    }
+    puts(ok ? "# detached" : "# not detached");
+}
+
 static void serve(TlsHooks *hooks)
 {
     struct pollfd fds[] = {{.fd = tls_hooks_fd(hooks), .events = POLLIN},
@@ -63,11 +81,17 @@ static void serve(TlsHooks *hooks)
     char byte;
     puts("# ready");
     fflush(stdout);
-    do {
+    for (;;) {
         poll(fds, 2, -1);
         tls_hooks_dispatch(hooks);
+        if (fds[1].revents && read(0, &byte, 1) <= 0) {
+            break;
+        }
+        if (fds[1].revents) {
+            detach_all(hooks);
+        }
         fflush(stdout);
-    } while (!fds[1].revents || read(0, &byte, 1) > 0);
+    }
     tls_hooks_dispatch(hooks);
 }
 
