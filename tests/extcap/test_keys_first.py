@@ -102,6 +102,17 @@ class KeysFirst(Case):
         self.assertIn(f"offset {offset}:".encode(), result.stderr)
         self.assert_out(HEADER + DEVICE + ONE + packet(1))
 
+    def test_file_that_grows(self):
+        """What is appended once the secrets were looked for is left alone, for its secrets could no longer be put in front."""
+        packets = b"".join(packet(i, 40000) for i in range(100))
+        source = self.write("growing.pcapng", LATE + packets)
+        process = self.start("--keys-first", source, "-", program=REAL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        begin = process.stdout.read(len(FIRST))  # and there it waits, as a pipe holds little of the rest
+        with open(source, "ab") as file:
+            file.write(packet(3) + ONE + packet(4))
+        self.assertEqual(begin + process.stdout.read(), FIRST + packets)
+        self.assertEqual(process.wait(TIMEOUT), 0)
+
     def test_without_secrets(self):
         plain = self.write("plain.pcapng", HEADER + DEVICE + packet(1))
         result = self.keys_first(plain, self.out)
