@@ -20,10 +20,9 @@ bool file_copy_fail(FileCopy *copy, const char *format, ...)
     g_autofree char *text = g_strdup_vprintf(format, args);
     va_end(args);
     if (!copy->error)
-        copy->error = g_error_new(COLLECTOR_ERROR, COLLECTOR_ERROR_FORMAT, "%s: %s",
-                                  strcmp(copy->in_path, "-") == 0 ? "standard input"
-                                                                  : copy->in_path,
-                                  text);
+        copy->error =
+            g_error_new(COLLECTOR_ERROR, COLLECTOR_ERROR_FORMAT, "%s: %s",
+                        strcmp(copy->in_path, "-") == 0 ? "standard input" : copy->in_path, text);
     return false;
 }
 
