@@ -123,3 +123,18 @@ typedef struct CollectorAnnotateStats {
 bool collector_annotate_file(const char *in_path, const char *out_path, const Inventory *inventory,
                              const char *cluster, bool comments, CollectorAnnotateStats *ret,
                              GError **error);
+
+typedef struct CollectorKeysFirstStats {
+    uint64_t sections;
+    uint64_t secrets; /* Decryption Secrets Blocks, all of them kept */
+    uint64_t moved;   /* of these: stood behind something that they now stand ahead of */
+} CollectorKeysFirstStats;
+
+/* Writes a pcapng file anew with the secrets of each section ahead of its packets: behind its
+ * header and the interfaces that are described right there, for without an interface as the first
+ * block Wireshark's tools do not know what the file holds. All blocks are kept byte for byte,
+ * secrets and others each in their order. Reads and writes files or "-"; an input that cannot be
+ * read twice is kept in a temporary file. On a torn input everything before the tear is written,
+ * all secrets found there first, and the error names the offset. `ret` is set in that case too. */
+bool collector_keys_first(const char *in_path, const char *out_path, CollectorKeysFirstStats *ret,
+                          GError **error);

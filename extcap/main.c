@@ -6,8 +6,8 @@
 #include "common/log.h"
 #include "extcap/capture.h"
 #include "extcap/contract.h"
+#include "extcap/files.h"
 #include "extcap/lists.h"
-#include "extcap/names.h"
 #include "extcap/program.h"
 
 static void set_log_level(const char *name)
@@ -29,7 +29,9 @@ static void set_log_level(const char *name)
 static bool answer(const RemoradumpOptions *options, char **operands, GError **error)
 {
     if (options->annotate)
-        return names_annotate(options, operands, error);
+        return files_annotate(options, operands, error);
+    if (options->keys_first)
+        return files_keys_first(operands, error);
     if (operands[0] && !options->dialog && !options->interfaces) {
         g_set_error(error, REMORADUMP_ERROR, REMORADUMP_ERROR_USAGE,
                     "'%s': a filter needs --write FILE, to capture; see remoradump --help",

@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* --inventory FILE and --annotate: names for packets from a file. */
+/* --inventory FILE: names for packets from a file. */
 #pragma once
 
 #include <glib.h>
-#include <stdbool.h>
 
-#include "extcap/options.h"
 #include "k8s-enrich/inventory.h"
 
 /* Reads the file of --inventory. `warn` gets a sentence for each object that was left out. NULL
  * with error. */
 Inventory *names_load(const char *path, void (*warn)(const char *text, void *userdata),
                       void *userdata, GError **error);
-
-/* remoradump --annotate IN OUT --inventory FILE: `files` are IN and OUT, NULL-terminated. */
-bool names_annotate(const RemoradumpOptions *options, char **files, GError **error);

@@ -166,6 +166,18 @@ static const Option table[] = {
          "Name the packets of the capture file IN and write it to OUT as pcapng; needs --inventory",
      .group = "Commands",
      AT(annotate)},
+    {.name = "keys-first",
+     .kind = OPTION_FLAG,
+     .help =
+         "Write the pcapng file IN anew as OUT, with all secrets ahead of the packets that they "
+         "decrypt",
+     .details =
+         "Wireshark and tshark do not decrypt packets whose secrets come behind them in the "
+         "file. Every block is kept as it is; the secrets of each section are put behind its "
+         "header and its first interfaces. IN may be -, and is then kept in a temporary file "
+         "(in TMPDIR), as it is read twice.",
+     .group = "Commands",
+     AT(keys_first)},
     {.name = "list-targets",
      .kind = OPTION_FLAG,
      .help = "Print the pods that the nodes know, and whether they are captured",
@@ -273,7 +285,8 @@ const OptionTable remoradump_options = {
     .program = "remoradump",
     .summary =
         "capture the traffic of a Kubernetes cluster's pods, for Wireshark, tshark and files",
-    .usage = "[OPTION...] --write FILE [FILTER] | --annotate IN OUT | --list-targets | --status",
+    .usage = "[OPTION...] --write FILE [FILTER] | --annotate IN OUT | --keys-first IN OUT | "
+             "--list-targets | --status",
     .description = "remoradump connects to remora-node on each node, merges what they capture by "
                    "time, names both ends of every "
                    "packet (pod, service, namespace, node) and hands it on as one pcapng stream. "
@@ -363,6 +376,7 @@ bool remoradump_check_commands(const RemoradumpOptions *options, GError **error)
     } commands[] = {
         {options->write ? "--write" : "--capture", options->write || options->capture},
         {"--annotate", options->annotate},
+        {"--keys-first", options->keys_first},
         {"--list-targets", options->list_targets},
         {"--status", options->status},
     };

@@ -29,7 +29,7 @@ typedef struct RemoradumpOptions {
     uint64_t packets, duration_ns; /* stop after; 0: never */
 
     /* What to do. */
-    bool capture, annotate, list_targets, status, help, version, manual;
+    bool capture, annotate, keys_first, list_targets, status, help, version, manual;
 
     /* Wireshark's contract. */
     bool interfaces, dlts, dialog;
@@ -54,7 +54,7 @@ char *remoradump_config_path(void);
 
 /* Checks what the table cannot: namespaces are names, pods are patterns. */
 bool remoradump_check_selection(const RemoradumpOptions *options, GError **error);
-/* Whether at most one thing is asked for: capturing, --annotate, --list-targets, --status. */
+/* Whether at most one thing is asked for: capturing, --annotate, --keys-first, ... */
 bool remoradump_check_commands(const RemoradumpOptions *options, GError **error);
 /* Whether there is an endpoint at all; the error says how to give one. */
 bool remoradump_check_endpoints(const RemoradumpOptions *options, GError **error);

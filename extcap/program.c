@@ -70,7 +70,8 @@ bool program_parse(int argc, char **argv, RemoradumpOptions *ret, char ***ret_op
 static bool is_plain_question(const RemoradumpOptions *options, char **operands)
 {
     return strcmp(options->interface_name, REMORADUMP_INTERFACE) == 0 && !options->capture &&
-           !options->write && !options->annotate && remoradump_check_commands(options, NULL) &&
+           !options->write && !options->annotate && !options->keys_first &&
+           remoradump_check_commands(options, NULL) &&
            (!operands[0] || options->dialog || options->interfaces);
 }
 

@@ -134,6 +134,9 @@ PcapngReader *pcapng_reader_free(PcapngReader *reader); /* NULL is fine; returns
 int pcapng_reader_next(PcapngReader *reader, const uint8_t *bytes, size_t length, PcapngBlock *ret,
                        size_t *ret_needed);
 
+/* The bytes that come next are those at `offset` in the stream, where a section begins. */
+void pcapng_reader_restart(PcapngReader *reader, uint64_t offset);
+
 /* After a failure: what is wrong, with the offset in the stream and what was expected. Never NULL.
  */
 const char *pcapng_reader_error(const PcapngReader *reader);

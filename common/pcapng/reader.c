@@ -48,6 +48,14 @@ PcapngReader *pcapng_reader_free(PcapngReader *reader)
     return NULL;
 }
 
+void pcapng_reader_restart(PcapngReader *reader, uint64_t offset)
+{
+    reader->offset = offset;
+    reader->in_section = false;
+    reader->swapped = false;
+    g_array_set_size(reader->interfaces, 0);
+}
+
 const char *pcapng_reader_error(const PcapngReader *reader)
 {
     return reader->error;

@@ -40,6 +40,7 @@ class Listing(Case):
     def test_several_commands(self):
         self.assert_fails(self.run_it("--list-targets", "--status", "--endpoint", "fake:end"), "--list-targets and --status")
         self.assert_fails(self.run_it("--write", "/none/x", "--annotate", "a", "b"), "--write and --annotate")
+        self.assert_fails(self.run_it("--keys-first", "--annotate", "a", "b"), "--annotate and --keys-first")
 
     def test_unknown_interface(self):
         for call in ("--extcap-dlts", "--extcap-config", "--capture"):
