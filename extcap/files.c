@@ -41,9 +41,8 @@ static bool check(const char *command, char **files, GError **error)
     if (is_same_file(files[0], files[1]))
         return usage_error(error, command, "IN and OUT are the same file");
     if (strcmp(files[1], "-") == 0 && isatty(1))
-        return usage_error(
-            error, command,
-            "standard output is a terminal, which pcapng would garble: name a file");
+        return usage_error(error, command,
+                           "standard output is a terminal, which pcapng would garble: name a file");
     return true;
 }
 

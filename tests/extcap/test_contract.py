@@ -54,7 +54,7 @@ class Dialog(Case):
     def test_options(self):
         args = {s["call"]: s for s in self.dialog() if s.word == "arg"}
         self.assertEqual(set(args), {"--endpoint", "--insecure", "--connect-timeout", "--cluster", "--namespace", "--pod", "--selector",
-                                     "--snap-length", "--vantage", "--comments", "--inventory", "--max-wait"})
+                                     "--snap-length", "--vantage", "--tls", "--comments", "--inventory", "--max-wait"})
         self.assertEqual(args["--namespace"]["reload"], "true")
         self.assertEqual(args["--pod"]["reload"], "true")
         self.assertEqual(args["--comments"]["type"], "boolflag")
@@ -164,6 +164,7 @@ class Options(Case):
                 (("--snap-length", "abc"), ("--snap-length", "abc")),
                 (("--snap-length", "262145"), ("--snap-length", "262144")),
                 (("--vantage", "two"), ("--vantage", "one", "all")),
+                (("--tls", "plain"), ("--tls", "off", "keys")),
                 (("--namespace", "shop,kube*"), ("--namespace", "'kube*'", "--pod")),
                 (("--pod", "Shop"), ("--pod", "'Shop'")),
                 (("--pod", "a/b/c"), ("--pod", "'a/b/c'")),
