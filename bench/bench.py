@@ -15,6 +15,7 @@ import live  # noqa: E402
 import rest  # noqa: E402
 import run as engines  # noqa: E402
 import singles  # noqa: E402
+import tls  # noqa: E402
 from measure import Report  # noqa: E402
 
 BENCHES = {
@@ -25,6 +26,7 @@ BENCHES = {
     "identity": (identity.run, "memory, look-ups, changes; 50,000 pods from an API server against curl"),
     "rest": (rest.run, "remora-node with 250 pods: memory, CPU; how soon a new pod is captured"),
     "live": (live.run, "live through dumpcap against dumpcap alone"),
+    "tls": (tls.run, "requests and connections a second of HTTPS with TLS secrets taken, against without"),
     "plugin": (singles.plugin, "tshark -r of a million packets with and without the plugin"),
 }
 

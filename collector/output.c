@@ -4,6 +4,7 @@
 #include <glib.h>
 #include <string.h>
 
+#include "collector/secrets.h"
 #include "common/pcapng/pcapng.h"
 #include "common/seeded-hash.h"
 
@@ -37,6 +38,7 @@ struct Output {
     void *userdata;
     GPtrArray *interfaces; /* of Interface */
     GHashTable *ids;       /* Interface -> index + 1: a node may tell of tens of thousands */
+    Secrets *secrets;
     PcapngBuilder builder;
     int error;
     uint64_t packets, bytes;
@@ -84,6 +86,7 @@ Output *output_new(const CollectorSink *sink, void *userdata)
     output->sink = sink;
     output->userdata = userdata;
     output->interfaces = g_ptr_array_new_with_free_func(interface_free);
+    output->secrets = secrets_new();
     output->ids = g_hash_table_new(interface_hash, interface_equal);
     output->buffer = g_malloc(BUFFER_BYTES);
     pcapng_builder_init(&output->builder, output->buffer, BUFFER_BYTES);
@@ -106,6 +109,7 @@ Output *output_free(Output *output)
     if (!output)
         return NULL;
     g_hash_table_unref(output->ids);
+    secrets_free(output->secrets);
     drop_references(output);
     g_ptr_array_unref(output->interfaces);
     g_free(output->buffer);
@@ -149,6 +153,40 @@ static int reserve(Output *output, size_t length)
         output->n_references == REFERS_MAX)
         return output_flush(output);
     return output->error;
+}
+
+/* ---- Secrets ---------------------------------------------------------------------------------*/
+
+/* Where the last whole line among the first `length` bytes ends; 0: nowhere. */
+static size_t last_line_end(const uint8_t *text, size_t length)
+{
+    while (length && text[length - 1] != '\n')
+        length--;
+    return length;
+}
+
+static int write_secrets(Output *output, const uint8_t *key_log, size_t length)
+{
+    while (length && !output->error) {
+        size_t part =
+            length <= OUTPUT_SECRETS_MAX ? length : last_line_end(key_log, OUTPUT_SECRETS_MAX);
+        if (!part) { /* a line that is none of a key log */
+            const uint8_t *newline = memchr(key_log, '\n', length);
+            part = newline ? (size_t)(newline - key_log) + 1 : length;
+        } else if (reserve(output, part + 64) == 0) {
+            pcapng_build_secrets(&output->builder, PCAPNG_SECRETS_TLS, key_log, (uint32_t)part);
+            pcapng_build_end(&output->builder);
+        }
+        key_log += part;
+        length -= part;
+    }
+    return output->error;
+}
+
+int output_secrets(Output *output, const uint8_t *key_log, size_t length)
+{
+    const GByteArray *fresh = secrets_take(output->secrets, key_log, length);
+    return write_secrets(output, fresh->data, fresh->len);
 }
 
 /* ---- Interfaces ------------------------------------------------------------------------------*/
@@ -204,6 +242,8 @@ uint32_t output_interface(Output *output, const CapturePoint *point, uint32_t sn
     pcapng_build_option_string(&output->builder, PCAPNG_IF_HARDWARE, hardware);
     pcapng_build_option_string(&output->builder, PCAPNG_IF_OS, os);
     pcapng_build_end(&output->builder);
+    const GByteArray *early = secrets_release(output->secrets);
+    write_secrets(output, early->data, early->len);
     return output->interfaces->len - 1;
 }
 
@@ -269,32 +309,6 @@ int output_packet(Output *output, const OutputPacket *packet)
     interface->written++;
     output->packets++;
     return 0;
-}
-
-/* Where the last whole line among the first `length` bytes ends; 0: nowhere. */
-static size_t last_line_end(const uint8_t *text, size_t length)
-{
-    while (length && text[length - 1] != '\n')
-        length--;
-    return length;
-}
-
-int output_secrets(Output *output, const uint8_t *key_log, size_t length)
-{
-    while (length && !output->error) {
-        size_t part =
-            length <= OUTPUT_SECRETS_MAX ? length : last_line_end(key_log, OUTPUT_SECRETS_MAX);
-        if (!part) { /* a line that is none of a key log */
-            const uint8_t *newline = memchr(key_log, '\n', length);
-            part = newline ? (size_t)(newline - key_log) + 1 : length;
-        } else if (reserve(output, part + 64) == 0) {
-            pcapng_build_secrets(&output->builder, PCAPNG_SECRETS_TLS, key_log, (uint32_t)part);
-            pcapng_build_end(&output->builder);
-        }
-        key_log += part;
-        length -= part;
-    }
-    return output->error;
 }
 
 /* ---- Losses and statistics -------------------------------------------------------------------*/

@@ -42,8 +42,8 @@ Output *output_free(Output *output); /* NULL is fine; does not flush */
 uint32_t output_interface(Output *output, const CapturePoint *point, uint32_t snap_length,
                           const char *filter, const char *hardware, const char *os);
 int output_packet(Output *output, const OutputPacket *packet);
-/* Key log lines, in blocks of at most OUTPUT_SECRETS_MAX, cut between lines; a longer line is left
- * out. */
+/* Key log lines, each once and none before the first interface, in blocks of at most
+ * OUTPUT_SECRETS_MAX, cut between lines; a longer line is left out. */
 int output_secrets(Output *output, const uint8_t *key_log, size_t length);
 int output_flush(Output *output);
 

@@ -5,11 +5,12 @@
 
 #include <glib.h>
 
-#include "common/seeded-hash.h"
+#include "common/recent-set.h"
 
 /* What tells lines apart: the client random is chosen by the client alone, so that the secret
  * belongs to it. */
 typedef struct Known {
+    uint64_t netns_inode;
     uint8_t random[KEY_LINES_RANDOM];
     char label[KEY_LINES_LABEL_MAX]; /* zeroes behind it */
 } Known;
@@ -17,39 +18,25 @@ typedef struct Known {
 struct KeyLines {
     KeyLinesCallback callback;
     void *userdata;
-    GHashTable *known; /* a set of Known, in `slots` */
-    Known *slots;      /* a ring */
-    guint next;
+    RecentSet *known;              /* of Known */
     uint64_t netns_inode, time_ns; /* of what waits in `text` */
     size_t length;
     char text[TLS_KEYS_LINES_MAX];
 };
-
-static guint known_hash(gconstpointer key)
-{
-    return seeded_hash(key, sizeof(Known)); /* randoms are what a process says they are */
-}
-
-static gboolean known_equal(gconstpointer a, gconstpointer b)
-{
-    return memcmp(a, b, sizeof(Known)) == 0;
-}
 
 KeyLines *key_lines_new(KeyLinesCallback callback, void *userdata)
 {
     KeyLines *lines = g_new0(KeyLines, 1);
     lines->callback = callback;
     lines->userdata = userdata;
-    lines->known = g_hash_table_new(known_hash, known_equal);
-    lines->slots = g_new0(Known, KEY_LINES_REMEMBERED);
+    lines->known = recent_set_new(KEY_LINES_REMEMBERED);
     return lines;
 }
 
 KeyLines *key_lines_free(KeyLines *lines)
 {
     if (lines) {
-        g_hash_table_unref(lines->known);
-        g_free(lines->slots);
+        recent_set_free(lines->known);
         memset(lines->text, 0, sizeof(lines->text));
         g_free(lines);
     }
@@ -64,21 +51,6 @@ static bool is_label(const char *label, size_t length)
         }
     }
     return length > 0 && length < KEY_LINES_LABEL_MAX;
-}
-
-static bool remember(KeyLines *lines, const Known *known)
-{
-    if (g_hash_table_contains(lines->known, known)) {
-        return false;
-    }
-    Known *slot = &lines->slots[lines->next];
-    if (slot->label[0]) {
-        g_hash_table_remove(lines->known, slot);
-    }
-    *slot = *known;
-    g_hash_table_add(lines->known, slot);
-    lines->next = (lines->next + 1) % KEY_LINES_REMEMBERED;
-    return true;
 }
 
 static void append_hex(KeyLines *lines, const uint8_t *bytes, size_t length)
@@ -103,14 +75,14 @@ bool key_lines_add(KeyLines *lines, uint64_t netns_inode, uint64_t time_ns, cons
                    size_t label_length, const uint8_t random[static KEY_LINES_RANDOM],
                    const uint8_t *secret, size_t secret_length)
 {
-    Known known = {0};
+    Known known = {.netns_inode = netns_inode};
     if (!is_label(label, label_length) || secret_length == 0 ||
         secret_length > KEY_LINES_SECRET_MAX) {
         return false;
     }
     memcpy(known.random, random, sizeof(known.random));
     memcpy(known.label, label, label_length);
-    if (!remember(lines, &known)) {
+    if (!recent_set_add(lines->known, &known, sizeof(known))) {
         return false;
     }
     size_t room = label_length + 2 * (KEY_LINES_RANDOM + secret_length) + 3;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Secrets as lines of a key log, each once: a function may be entered several times for one secret
- * (Go's stacks grow, a file is hooked through two mounts). No I/O, no clock. One thread. */
+/* Secrets as lines of a key log, each once for a network namespace: a function may be entered
+ * several times for one secret (Go's stacks grow, a file is hooked through two mounts). No I/O, no
+ * clock. One thread. */
 #pragma once
 
 #include <stdbool.h>

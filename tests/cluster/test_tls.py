@@ -73,10 +73,10 @@ def tls(cluster):
         file = os.path.join(folder, "tls.pcapng")
         with daemon.capture(file, "--tls", "keys", "--selector", "app=asked", "--namespace", namespace) as capture:
             for node in cluster.nodes:
-                # Whoever is the first to run a library may be gone before that is looked at.
-                ask(cluster, namespace, f"{node}-0", address, ["/first"])
-                processes.wait_for(lambda n=node: "libssl" in daemon.logs(n) and ": hooked" in daemon.logs(n),
-                                   f"hooks on {node}", 30)
+                # The first processes of a library may be gone before that is looked at.
+                processes.wait_for(lambda n=node: any("libssl" in line and ": hooked" in line
+                                                      for line in daemon.logs(n).splitlines())
+                                   or not ask(cluster, namespace, f"{n}-0", address, ["/first"]), f"hooks on {node}", 60)
             truth, paths = {}, {}
             for name in clients:
                 paths[name] = [f"/{name}/{number}" for number in range(EACH)]

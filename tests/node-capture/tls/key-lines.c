@@ -64,7 +64,8 @@ static void test_once(void)
     g_assert_false(add(lines, 1, "CLIENT_RANDOM", 1, 48));
     g_assert_true(add(lines, 1, "CLIENT_RANDOM", 2, 48));
     g_assert_true(add(lines, 1, "EXPORTER_SECRET", 1, 48)); /* another secret of the connection */
-    /* The other end of the same connection. */
+    /* The other end of the same connection: whoever asked for that pod alone needs it, too. */
+    g_assert_true(add(lines, 2, "CLIENT_RANDOM", 2, 48));
     g_assert_false(add(lines, 2, "CLIENT_RANDOM", 2, 48));
     for (uint32_t i = 0; i < KEY_LINES_REMEMBERED; i++) {
         g_assert_true(add(lines, 1, "CLIENT_RANDOM", 100 + i, 48));

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What hooks on both ends cost HTTPS: wrk against nginx, both in pods of a stream that asks for TLS secrets, against the same with
+a stream that does not. The stream's filter takes no packet, as these would cost far more."""
+import os
+import re
+import signal
+import subprocess
+import tempfile
+
+from measure import paired
+from traffic import Bench, wait_for
+
+ENDPOINT = "127.0.0.1:7777"
+SECONDS = 6
+KINDS = {"requests over connections that stay": ([], 0.99), "new connections": (["-H", "Connection: close"], 0.97)}
+
+NGINX = """
+daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log; worker_processes 1;
+events {{}}
+http {{
+  access_log off; keepalive_requests 1000000;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  server {{
+    listen 8443 ssl; ssl_certificate {folder}/tls.crt; ssl_certificate_key {folder}/tls.key; ssl_session_tickets off;
+    location / {{ return 200 "hello\\n"; }}
+  }}
+}}
+"""
+
+
+class Https(Bench):
+    def build(self):
+        super().build()
+        self.add_pod("bench", "client", "worker-1", "10.244.1.3")
+
+    def start_nginx(self):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+                        "2", "-subj", "/CN=sink", "-out", f"{self.folder}/tls.crt", "-keyout", f"{self.folder}/tls.key"],
+                       check=True, capture_output=True)
+        with open(f"{self.folder}/nginx.conf", "w", encoding="ascii") as file:
+            file.write(NGINX.format(folder=self.folder))
+        self.spawn("sink", ["nginx", "-c", f"{self.folder}/nginx.conf"], log="nginx.log")
+        self.wait_port("sink", 8443)
+
+    def rate(self, words, mode):
+        """Requests a second that wrk counts, while a stream with that mode of TLS is open."""
+        out = os.path.join(self.folder, "capture.pcapng")
+        dump = self.remoradump("--endpoint", ENDPOINT, "--tls", mode, "-w", out, "tcp port 1", stderr=subprocess.DEVNULL)
+        try:
+            wait_for(self.captured, "capture")
+            for seconds in (1, SECONDS):  # the first one to have everything hooked and warm
+                text = subprocess.run(self._enter("client", ["wrk", "-t1", "-c16", f"-d{seconds}s", *words,
+                                                             "https://10.244.1.2:8443/"]), check=True, text=True,
+                                      capture_output=True).stdout
+        finally:
+            self.kill(dump, signal.SIGINT)
+        if (mode == "keys") != has_secrets(out):
+            raise RuntimeError(f"--tls {mode}, and " + ("secrets came" if mode == "off" else "none came: nothing was hooked"))
+        return float(re.search(r"Requests/sec:\s+([0-9.]+)", text)[1])
+
+
+def has_secrets(path):
+    with open(path, "rb") as file:
+        return b"CLIENT_TRAFFIC_SECRET_0 " in file.read()
+
+
+def run(build, report, pairs):
+    with tempfile.TemporaryDirectory(prefix="remora-bench-") as folder, Https(build, folder) as bench:
+        bench.start_nginx()
+        bench.start_remora()
+        for what, (words, least) in KINDS.items():
+            median, low, high, ours, theirs = paired(lambda w=words: bench.rate(w, "keys"), lambda w=words: bench.rate(w, "off"),
+                                                     pairs)
+            report.add_least(f"HTTPS with TLS secrets taken at both ends against without: {what}", ours, theirs,
+                             (median, low, high), least, "a second")
