@@ -87,7 +87,7 @@ bool files_keys_first(char **files, GError **error)
     CollectorKeysFirstStats stats = {0};
     bool ok = collector_keys_first(files[0], files[1], &stats, error);
     const char *out = name_of(files[1]);
-    if (!ok && stats.sections)
+    if (!ok && stats.sections && g_error_matches(*error, COLLECTOR_ERROR, COLLECTOR_ERROR_FORMAT))
         g_prefix_error(error,
                        "what came before, with %" G_GUINT64_FORMAT
                        " blocks of secrets, is written to %s: ",

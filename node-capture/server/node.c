@@ -440,6 +440,7 @@ void node_targets_ready(Node *node)
 /* Streams begin with the whole state, so they wait for it. */
 static void one_pass(Node *node, int timeout_ms)
 {
+    secrets_run(node->secrets, node->capture); /* before pods go that they are of */
     if (g_atomic_int_compare_and_exchange(&node->targets_ready, 1, 0)) {
         node->targets->ops->dispatch(node->targets);
     }

@@ -28,6 +28,7 @@ typedef struct Step {
 struct Queue {
     GQueue steps;       /* of Step *, at least one */
     GQueue facts;       /* of Fact * */
+    size_t facts_bytes; /* of their messages */
     unsigned facts_run; /* sent one behind the other */
     Batch *filling; /* batch of the step before the last, if it is ours alone and may still grow */
     Filter *filter;
@@ -412,10 +413,12 @@ void queue_synced(Queue *queue)
 
 void queue_fact(Queue *queue, Fact *fact)
 {
-    if (queue->facts.length >= QUEUE_FACTS_MAX) {
+    if (queue->facts.length >= QUEUE_FACTS_MAX ||
+        queue->facts_bytes + fact->length > QUEUE_FACTS_BYTES_MAX) {
         queue->stats.facts_dropped++;
         return;
     }
+    queue->facts_bytes += fact->length;
     g_queue_push_tail(&queue->facts, fact_ref(fact));
 }
 
@@ -448,6 +451,7 @@ void queue_drop_all(Queue *queue)
     while (drop_oldest(queue)) {
     }
     g_queue_clear_full(&queue->facts, release_fact);
+    queue->facts_bytes = 0;
 }
 
 static void pop_event(Queue *queue, Step *step, QueueMessage *ret)
@@ -533,6 +537,7 @@ void queue_next(Queue *queue, uint64_t now_ns, QueueMessage *ret)
     } else if (facts_are_due(queue, step, now_ns)) {
         ret->type = QUEUE_FACT;
         ret->fact = g_queue_pop_head(&queue->facts);
+        queue->facts_bytes -= ret->fact->length;
         queue->facts_run++;
     } else if (step->batch) {
         if (packets_are_due(queue, now_ns)) {

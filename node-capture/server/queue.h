@@ -4,9 +4,9 @@
  *
  * Packets are references to shared batches, or copies where the subscriber wants less than others
  * (filter, snap length). They are bounded by bytes: the oldest go first, and a loss stands in their
- * place. Facts are bounded by their number: further ones are left out, and counted. Nothing else is
- * ever dropped; losses at the same place add up. For every packet given to
- * queue_packets(): it is counted in exactly one of sent, filtered, dropped, invalid, and waiting.
+ * place. Facts are bounded by number and bytes: further ones are left out, and counted. Nothing
+ * else is ever dropped; losses at the same place add up. For every packet given to queue_packets():
+ * it is counted in exactly one of sent, filtered, dropped, invalid, and waiting.
  *
  * No I/O, no clock, no threads: the caller locks. */
 #pragma once
@@ -22,10 +22,11 @@
 #include "node-capture/source/source.h"
 #include "proto/stream.h"
 
-#define QUEUE_HEARTBEAT_NS (50u * 1000000u)
-#define QUEUE_BATCHES_MAX  32u /* joined in one message */
-#define QUEUE_FACTS_MAX    (4u * FACTS_MAX)
-#define QUEUE_FACTS_RUN    1024u /* then packets that are due have their turn */
+#define QUEUE_HEARTBEAT_NS    (50u * 1000000u)
+#define QUEUE_BATCHES_MAX     32u /* joined in one message */
+#define QUEUE_FACTS_MAX       (4u * FACTS_MAX)
+#define QUEUE_FACTS_BYTES_MAX (64u << 20)
+#define QUEUE_FACTS_RUN       1024u /* then packets that are due have their turn */
 
 typedef struct Queue Queue;
 

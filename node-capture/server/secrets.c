@@ -18,6 +18,7 @@ struct Secrets {
 
     GMutex lock;     /* of all below */
     GArray *waiting; /* of Waiting */
+    size_t waiting_bytes;
     SecretsStats stats;
 };
 
@@ -72,12 +73,13 @@ static void on_secrets(uint64_t netns_inode, uint64_t time_unix_ns, const char *
     Waiting waiting = {netns_inode, fact_tls_secrets(time_unix_ns, lines, length),
                        count_lines(lines, length)};
     g_mutex_lock(&secrets->lock);
-    bool room = secrets->waiting->len < SECRETS_WAITING_MAX && waiting.fact;
+    bool room = secrets->waiting_bytes + length <= SECRETS_WAITING_MAX && waiting.fact;
     bool first = secrets->waiting->len == 0;
     if (room) {
         g_array_append_val(secrets->waiting, waiting);
+        secrets->waiting_bytes += length;
     } else {
-        secrets->stats.lost++;
+        secrets->stats.lost += waiting.lines;
     }
     g_mutex_unlock(&secrets->lock);
     if (!room) {
@@ -126,6 +128,7 @@ static GArray *take_waiting(Secrets *secrets)
     g_mutex_lock(&secrets->lock);
     if (secrets->waiting->len > 0) {
         taken = secrets->waiting;
+        secrets->waiting_bytes = 0;
         secrets->waiting = waiting_new();
     }
     g_mutex_unlock(&secrets->lock);
@@ -136,15 +139,15 @@ void secrets_run(Secrets *secrets, Capture *capture)
 {
     follow(secrets, capture);
     g_autoptr(GArray) taken = take_waiting(secrets);
-    uint64_t lines = 0;
+    SecretsStats stats = {0};
     for (guint i = 0; taken && i < taken->len; i++) {
         const Waiting *waiting = &g_array_index(taken, Waiting, i);
-        if (capture_tell_secrets(capture, waiting->netns_inode, waiting->fact)) {
-            lines += waiting->lines;
-        }
+        bool told = capture_tell_secrets(capture, waiting->netns_inode, waiting->fact);
+        *(told ? &stats.lines : &stats.lost) += waiting->lines;
     }
     g_mutex_lock(&secrets->lock);
-    secrets->stats.lines += lines;
+    secrets->stats.lines += stats.lines;
+    secrets->stats.lost += stats.lost;
     g_mutex_unlock(&secrets->lock);
 }
 

@@ -6,13 +6,13 @@
 #include "node-capture/server/capture.h"
 #include "node-capture/tls/keys.h"
 
-#define SECRETS_WAITING_MAX 65536u /* facts; beyond it they are lost, and counted */
+#define SECRETS_WAITING_MAX (8u << 20) /* bytes of lines; beyond it they are lost, and counted */
 
 typedef struct Secrets Secrets;
 
 typedef struct SecretsStats {
     uint64_t lines; /* told to at least one stream */
-    uint64_t lost;  /* facts that found no room */
+    uint64_t lost;  /* lines that found no room, or no stream any more */
 } SecretsStats;
 
 /* `wake` is called from any thread when there is something for secrets_run(). */

@@ -133,7 +133,7 @@ static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeC
     add(snapshot, "tls_secrets_total", counters->secrets.lines,
         "Lines of TLS secrets that streams were given");
     add(snapshot, "tls_secrets_lost_total", counters->secrets.lost,
-        "Times that TLS secrets found no room on their way to the streams");
+        "Lines of TLS secrets that found no room, or no stream any more");
     add(snapshot, "socket_events_total", counters->sockets.events,
         "What the kernel told of sockets and their owners");
     add(snapshot, "socket_events_lost_total", counters->sockets.lost,

@@ -236,13 +236,29 @@ static void switch_rings(AfPacket *self, Target *target)
                                       self->context.userdata);
 }
 
-/* Takes larger rings into use, closes old ones out of which nothing can come any more, and gives
- * one target its share, if no ring is on its way. */
+/* One larger ring is on its way at a time. */
+static void give_shares(AfPacket *self)
+{
+    bool opening = false;
+    GHashTableIter iter;
+    void *value;
+    g_hash_table_iter_init(&iter, self->targets);
+    while (g_hash_table_iter_next(&iter, NULL, &value))
+        opening = opening || ((const Target *)value)->growth;
+    g_hash_table_iter_init(&iter, self->targets);
+    while (!opening && g_hash_table_iter_next(&iter, NULL, &value)) {
+        Target *target = value;
+        if (target->begins) {
+            give_share(self, target);
+            opening = target->growth;
+        }
+    }
+}
+
+/* Takes larger rings into use, and closes old ones out of which nothing can come any more. */
 static void go_on_growing(AfPacket *self)
 {
     uint64_t now = clock_monotonic_ns();
-    Target *next = NULL;
-    bool opening = false;
     GHashTableIter iter;
     void *value;
     g_hash_table_iter_init(&iter, self->targets);
@@ -255,12 +271,9 @@ static void go_on_growing(AfPacket *self)
             target_close_old(target);
             self->growing--;
         }
-        opening = opening || target->growth;
-        if (target->begins)
-            next = target;
     }
-    if (next && !opening)
-        give_share(self, next);
+    if (self->beginning)
+        give_shares(self);
 }
 
 /* ---- Serving ------------------------------------------------------------------------------- */
@@ -362,6 +375,11 @@ static int afpacket_run(Source *source, int timeout_ms)
         if (count < 0 && errno != EINTR)
             return -errno;
         bool woken = serve(self, count);
+        /* Who is woken all the time never comes to the end of a run. */
+        if (woken && !due) {
+            now = clock_monotonic_ns();
+            due = now >= self->next_watermark_monotonic_ns;
+        }
         if (due && count >= 0) {
             if (self->growing || self->beginning)
                 go_on_growing(self);

@@ -11,15 +11,16 @@
 
 #define FILES_MAX 16384u
 
-/* A file that is written anew in its place is another one. */
 typedef struct File {
     dev_t device;
     ino_t inode;
+    /* As it was when it was looked into: what is written anew in its place is looked at anew. */
     off_t size;
     struct timespec changed;
     uint64_t hooks[TLS_IMPLEMENTATIONS_MAX];
     unsigned n_hooks;
     bool used;
+    bool failed; /* another attempt may do better */
 } File;
 
 struct HookedFiles {
@@ -37,8 +38,7 @@ static guint file_hash(gconstpointer key)
 static gboolean file_equal(gconstpointer a, gconstpointer b)
 {
     const File *x = a, *y = b;
-    return x->device == y->device && x->inode == y->inode && x->size == y->size &&
-           x->changed.tv_sec == y->changed.tv_sec && x->changed.tv_nsec == y->changed.tv_nsec;
+    return x->device == y->device && x->inode == y->inode;
 }
 
 HookedFiles *hooked_files_new(TlsHooks *hooks)
@@ -75,6 +75,7 @@ static void hook(HookedFiles *files, File *file, const char *path, int fd, TlsAr
         g_hash_table_insert(files->by_hook, &file->hooks[file->n_hooks++], file);
         log_info("TLS: %s: %s: hooked", path, name);
     } else if (error != -EEXIST) {
+        file->failed = true;
         log_warning("TLS: %s: %s: cannot be hooked: %s", path, name, g_strerror(-error));
     }
 }
@@ -84,6 +85,8 @@ static void look_into(HookedFiles *files, File *file, const char *path, int fd)
     TlsFile found;
     int error = tls_find_in_file(fd, &found);
     if (error) {
+        file->failed = error != -ENOEXEC && error != -ENOTSUP && error != -ENOSYS &&
+                       error != -EBADMSG && error != -EFBIG;
         log_debug("TLS: %s: not looked into: %s", path, g_strerror(-error));
         return;
     }
@@ -97,14 +100,41 @@ static gboolean is_unhooked(void *key, void *value, void *userdata)
     return ((const File *)key)->n_hooks == 0;
 }
 
+static void take_hooks_out(HookedFiles *files, File *file)
+{
+    for (unsigned i = 0; i < file->n_hooks; i++) {
+        tls_hooks_detach(files->hooks, file->hooks[i]);
+        g_hash_table_remove(files->by_hook, &file->hooks[i]);
+    }
+    file->n_hooks = 0;
+}
+
+/* The entry of a file as it is now, or NULL. */
+static File *find_same(HookedFiles *files, const File *like)
+{
+    File *file = g_hash_table_lookup(files->files, like);
+    if (file &&
+        (file->failed || file->size != like->size || file->changed.tv_sec != like->changed.tv_sec ||
+         file->changed.tv_nsec != like->changed.tv_nsec)) {
+        take_hooks_out(files, file);
+        g_hash_table_remove(files->files, file);
+        return NULL;
+    }
+    return file;
+}
+
 void hooked_files_use(HookedFiles *files, const char *path, int fd)
 {
     struct stat status;
     if (fstat(fd, &status) < 0) {
         return;
     }
-    const File like = {status.st_dev, status.st_ino, status.st_size, status.st_ctim, {0}, 0, true};
-    File *file = g_hash_table_lookup(files->files, &like);
+    const File like = {.device = status.st_dev,
+                       .inode = status.st_ino,
+                       .size = status.st_size,
+                       .changed = status.st_ctim,
+                       .used = true};
+    File *file = find_same(files, &like);
     if (file) {
         file->used = true;
         return;
@@ -125,24 +155,28 @@ void hooked_files_gave(HookedFiles *files, uint64_t hook_id)
     }
 }
 
-bool hooked_files_sweep(HookedFiles *files)
+void hooked_files_sweep(HookedFiles *files)
 {
-    bool any = false;
     GHashTableIter iter;
     void *key;
     g_hash_table_iter_init(&iter, files->files);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         File *file = key;
         if (!file->used && file->n_hooks > 0) {
-            for (unsigned i = 0; i < file->n_hooks; i++) {
-                tls_hooks_detach(files->hooks, file->hooks[i]);
-                g_hash_table_remove(files->by_hook, &file->hooks[i]);
-            }
-            any = true;
+            take_hooks_out(files, file);
             g_hash_table_iter_remove(&iter);
         } else {
             file->used = false;
         }
     }
-    return any;
+}
+
+void hooked_files_forget_use(HookedFiles *files)
+{
+    GHashTableIter iter;
+    void *key;
+    g_hash_table_iter_init(&iter, files->files);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        ((File *)key)->used = false;
+    }
 }

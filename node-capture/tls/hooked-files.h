@@ -18,6 +18,7 @@ void hooked_files_use(HookedFiles *files, const char *path, int fd);
 /* A hook has given a secret: its file is in use. */
 void hooked_files_gave(HookedFiles *files, uint64_t hook);
 
-/* Takes the hooks out of those that were not used between two calls. Returns whether there were
- * any. */
-bool hooked_files_sweep(HookedFiles *files);
+/* Takes the hooks out of those that were not used since the last call. */
+void hooked_files_sweep(HookedFiles *files);
+/* As if none had been used since. */
+void hooked_files_forget_use(HookedFiles *files);

@@ -43,6 +43,8 @@ typedef struct Kernel {
     Mappings *mappings;
     KeyLines *lines;
     GHashTable *settled; /* a set of MappedId: files that need no further look when mapped again */
+    const char *sought;  /* the path of what was just mapped, during the look at its process */
+    bool found;          /* that file was looked at */
     uint64_t sweep_ns;   /* monotonic */
     bool told;           /* a problem */
 } Kernel;
@@ -84,19 +86,37 @@ static bool is_wanted(const Kernel *self, pid_t pid)
     return g_hash_table_contains(self->namespaces, &inode);
 }
 
+/* Something else is wanted by now. */
+static bool is_interrupted(Kernel *self)
+{
+    g_mutex_lock(&self->lock);
+    bool interrupted = self->stop || self->wanted;
+    g_mutex_unlock(&self->lock);
+    return interrupted;
+}
+
+static void tell_secrets(Kernel *self)
+{
+    tls_hooks_dispatch(self->hooks);
+    key_lines_flush(self->lines);
+}
+
+/* A large file takes seconds, so that the secrets of others have their turn after each. */
 static bool on_mapped_file(void *userdata, const char *path, int fd)
 {
     Kernel *self = userdata;
     if (fd >= 0) {
+        self->found |= self->sought && strcmp(path, self->sought) == 0;
         hooked_files_use(self->files, path, fd);
     }
-    return true;
+    tell_secrets(self);
+    return !is_interrupted(self);
 }
 
 static void look_at_all(Kernel *self)
 {
     DIR *folder = opendir("/proc");
-    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+    for (struct dirent *entry; folder && !is_interrupted(self) && (entry = readdir(folder));) {
         pid_t pid = (pid_t)atoi(entry->d_name);
         if (pid > 0 && is_wanted(self, pid)) {
             tls_visit_process(pid, on_mapped_file, self);
@@ -123,8 +143,15 @@ static gboolean id_equal(gconstpointer a, gconstpointer b)
 static void on_mapping(pid_t pid, const MappedId *id, const char *path, void *userdata)
 {
     Kernel *self = userdata;
-    if (g_hash_table_contains(self->settled, id) || !is_wanted(self, pid) ||
-        tls_visit_process(pid, on_mapped_file, self) < 0) {
+    /* Where something else is wanted, all processes are looked at afterwards. */
+    if (is_interrupted(self) || g_hash_table_contains(self->settled, id) || !is_wanted(self, pid)) {
+        return;
+    }
+    self->sought = path;
+    self->found = false;
+    tls_visit_process(pid, on_mapped_file, self);
+    self->sought = NULL;
+    if (!self->found) { /* it has ended before */
         return;
     }
     if (g_hash_table_size(self->settled) >= SETTLED_MAX) {
@@ -150,6 +177,7 @@ static void unload(Kernel *self)
     self->lines = key_lines_free(self->lines);
     tls_hooks_free(g_steal_pointer(&self->hooks));
     g_hash_table_remove_all(self->settled);
+    g_hash_table_remove_all(self->namespaces);
 }
 
 static void load(Kernel *self)
@@ -159,7 +187,10 @@ static void load(Kernel *self)
     prctl(PR_SET_DUMPABLE, 0);
     int error = tls_hooks_new(on_secret, self, &self->hooks, &message);
     if (error) {
-        tell_problem(self, message);
+        g_autofree char *text = g_strdup_printf(
+            "%s%s", message,
+            error == -EACCES || error == -EPERM ? " (CAP_BPF and CAP_PERFMON are missing)" : "");
+        tell_problem(self, text);
         return;
     }
     error = mappings_new(on_mapping, self, &self->mappings);
@@ -176,39 +207,75 @@ static void load(Kernel *self)
     self->sweep_ns = clock_monotonic_ns() + SWEEP_NS;
 }
 
-/* Namespaces that are wanted no more leave the program's list before their processes' secrets can
- * be taken again. */
-static void set_namespaces(Kernel *self, const GArray *wanted)
+static bool add_namespaces(Kernel *self, const GArray *wanted)
 {
-    GHashTable *before = self->namespaces;
-    self->namespaces = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+    bool any = false;
     for (guint i = 0; i < wanted->len; i++) {
         uint64_t inode = g_array_index(wanted, uint64_t, i);
-        g_hash_table_add(self->namespaces, g_memdup2(&inode, sizeof(inode)));
-        if (self->hooks) {
-            tls_hooks_add_netns(self->hooks, inode);
+        if (!g_hash_table_contains(self->namespaces, &inode) &&
+            tls_hooks_add_netns(self->hooks, inode) == 0) {
+            g_hash_table_add(self->namespaces, g_memdup2(&inode, sizeof(inode)));
+            any = true;
         }
     }
+    return any;
+}
+
+static bool is_among(const GArray *wanted, uint64_t inode)
+{
+    for (guint i = 0; i < wanted->len; i++) {
+        if (g_array_index(wanted, uint64_t, i) == inode) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool remove_namespaces(Kernel *self, const GArray *wanted)
+{
+    bool any = false;
     GHashTableIter iter;
     void *key;
-    g_hash_table_iter_init(&iter, before);
-    while (self->hooks && g_hash_table_iter_next(&iter, &key, NULL)) {
-        if (!g_hash_table_contains(self->namespaces, key)) {
-            tls_hooks_remove_netns(self->hooks, *(const uint64_t *)key);
+    g_hash_table_iter_init(&iter, self->namespaces);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        uint64_t inode = *(const uint64_t *)key;
+        if (!is_among(wanted, inode)) {
+            tls_hooks_remove_netns(self->hooks, inode);
+            g_hash_table_iter_remove(&iter);
+            any = true;
         }
     }
-    g_hash_table_unref(before);
+    return any;
+}
+
+/* Hooks stay in what processes of the namespaces run now. */
+static void sweep(Kernel *self)
+{
+    self->sweep_ns = clock_monotonic_ns() + SWEEP_NS;
+    g_hash_table_remove_all(self->settled);
+    look_at_all(self);
+    if (!is_interrupted(self)) {
+        hooked_files_sweep(self->files);
+    }
 }
 
 static void obey(Kernel *self, const GArray *wanted)
 {
-    if (wanted->len > 0 && !self->hooks) {
-        load(self);
-    }
-    set_namespaces(self, wanted);
     if (wanted->len == 0) {
         unload(self);
-    } else if (self->hooks) {
+        return;
+    }
+    if (!self->hooks) {
+        load(self);
+    }
+    if (!self->hooks) {
+        return;
+    }
+    bool removed = remove_namespaces(self, wanted), added = add_namespaces(self, wanted);
+    if (removed) {
+        hooked_files_forget_use(self->files);
+        sweep(self);
+    } else if (added) {
         /* What was mapped outside of the namespaces so far may now be inside. */
         g_hash_table_remove_all(self->settled);
         look_at_all(self);
@@ -226,15 +293,6 @@ static bool take_wanted(Kernel *self, GArray **ret)
     bool stop = self->stop;
     g_mutex_unlock(&self->lock);
     return !stop;
-}
-
-static void sweep(Kernel *self)
-{
-    self->sweep_ns = clock_monotonic_ns() + SWEEP_NS;
-    if (hooked_files_sweep(self->files)) {
-        g_hash_table_remove_all(self->settled);
-    }
-    look_at_all(self);
 }
 
 static void wait_for_something(const Kernel *self)
@@ -266,8 +324,7 @@ static void *run(void *data)
             look_at_all(self);
         }
         if (self->hooks) {
-            tls_hooks_dispatch(self->hooks);
-            key_lines_flush(self->lines);
+            tell_secrets(self);
         }
         if (self->hooks && clock_monotonic_ns() >= self->sweep_ns) {
             sweep(self);

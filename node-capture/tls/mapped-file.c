@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -12,9 +14,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#define FILE_MAX (INT64_C(4) << 30)
+#define FILE_MAX (INT64_C(1) << 30)
 
 /* ---- One file ------------------------------------------------------------------------------- */
 
@@ -113,17 +116,45 @@ static bool remember(Visit *visit, const struct stat *status)
 }
 
 /* What is mapped, also where another file has that name by now; else, without the right to do so,
- * what has that name in the process's own tree. */
-static int open_mapped(pid_t pid, const char *range, const char *path)
+ * what has that name in the process's own tree, and no other. */
+static int find_mapped(pid_t pid, uint64_t begin, uint64_t end, const char *path)
 {
-    char name[PATH_MAX + 64];
-    snprintf(name, sizeof(name), "/proc/%d/map_files/%s", (int)pid, range);
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        snprintf(name, sizeof(name), "/proc/%d/root%s", (int)pid, path);
-        fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    char name[64];
+    snprintf(name, sizeof(name), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid, begin, end);
+    int fd = open(name, O_PATH | O_CLOEXEC);
+    if (fd >= 0 || (errno != EPERM && errno != EACCES)) {
+        return fd < 0 ? -errno : fd;
     }
-    return fd < 0 ? -errno : fd;
+    snprintf(name, sizeof(name), "/proc/%d/root", (int)pid);
+    int root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0) {
+        return -errno;
+    }
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
+    fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+    int error = fd < 0 ? -errno : 0;
+    close(root);
+    return error ? error : fd;
+}
+
+/* Opened only once it is known to be a regular file, and without waiting for whoever has a lease on
+ * it. */
+static int open_mapped(pid_t pid, uint64_t begin, uint64_t end, const char *path,
+                       struct stat *ret_status)
+{
+    int found = find_mapped(pid, begin, end, path);
+    if (found < 0) {
+        return found;
+    }
+    char name[32];
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", found);
+    int fd = -ENOEXEC;
+    if (fstat(found, ret_status) == 0 && S_ISREG(ret_status->st_mode)) {
+        fd = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        fd = fd < 0 ? -errno : fd;
+    }
+    close(found);
+    return fd;
 }
 
 static int by_size(const void *a, const void *b)
@@ -147,12 +178,11 @@ static void visit_open(Visit *visit)
     visit->n_open = 0;
 }
 
-static void take(Visit *visit, pid_t pid, const char *range, const char *path)
+static void take(Visit *visit, pid_t pid, uint64_t begin, uint64_t end, const char *path)
 {
     struct stat status = {.st_size = 0};
-    int fd = open_mapped(pid, range, path);
-    if (fd >= 0 &&
-        (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || !remember(visit, &status))) {
+    int fd = open_mapped(pid, begin, end, path, &status);
+    if (fd >= 0 && !remember(visit, &status)) {
         close(fd);
         return;
     }
@@ -169,7 +199,7 @@ static void take(Visit *visit, pid_t pid, const char *range, const char *path)
 /* All are opened before the first is looked at: the process may end at any time. */
 int tls_visit_process(pid_t pid, TlsProcessVisit callback, void *context)
 {
-    char name[64], line[PATH_MAX + 256], range[64], rights[8];
+    char name[64], line[PATH_MAX + 256], rights[8];
     snprintf(name, sizeof(name), "/proc/%d/maps", (int)pid);
     FILE *maps = fopen(name, "re");
     if (!maps) {
@@ -178,10 +208,12 @@ int tls_visit_process(pid_t pid, TlsProcessVisit callback, void *context)
     Visit visit = {.visit = callback, .context = context};
     while (!visit.over && fgets(line, sizeof(line), maps)) {
         int at = 0;
+        uint64_t begin, end;
         line[strcspn(line, "\n")] = '\0';
-        if (sscanf(line, "%63s %7s %*s %*s %*s %n", range, rights, &at) == 2 && at > 0 &&
-            strchr(rights, 'x') && line[at] == '/') {
-            take(&visit, pid, range, line + at);
+        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %*s %*s %*s %n", &begin, &end, rights, &at) ==
+                3 &&
+            at > 0 && strchr(rights, 'x') && line[at] == '/') {
+            take(&visit, pid, begin, end, line + at);
         }
     }
     int error = ferror(maps) ? -errno : 0;

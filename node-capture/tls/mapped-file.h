@@ -11,7 +11,7 @@
  * by the first call. */
 
 /* 0, what tls_find() says, -EIO if the file was cut short meanwhile, or what opening failed with. A
- * file of more than 4 GiB is -EFBIG. */
+ * file of more than 1 GiB is -EFBIG. */
 int tls_find_in_file(int fd, TlsFile *ret);
 
 /* Called for each file that has executable mappings in the process, once. `fd`: the file, open

@@ -27,7 +27,7 @@ struct Mappings {
     GArray *rings; /* of Ring, one for each processor */
     int epoll_fd;
     uint64_t lost;
-    uint8_t record[RECORD_MAX]; /* one that goes over the ring's end */
+    uint64_t record[RECORD_MAX / sizeof(uint64_t) + 1]; /* the one in hand */
 };
 
 /* PERF_RECORD_MMAP2 without build id, without sample ids: see perf_event_open(2). */
@@ -128,17 +128,14 @@ int mappings_fd(const Mappings *mappings)
 
 /* ---- Records ---------------------------------------------------------------------------------*/
 
-/* `length` bytes of the ring from `at` on, in one piece. */
-static const void *piece(Mappings *mappings, const Ring *ring, uint64_t at, size_t length)
+/* `length` bytes of the ring from `at` on; they may go over its end. */
+static void copy(const Ring *ring, uint64_t at, void *out, size_t length)
 {
     const uint8_t *data = (const uint8_t *)ring->page + ring->page->data_offset;
     size_t size = ring->page->data_size, begin = (size_t)(at % size);
-    if (begin + length <= size) {
-        return data + begin;
-    }
-    memcpy(mappings->record, data + begin, size - begin);
-    memcpy(mappings->record + (size - begin), data, length - (size - begin));
-    return mappings->record;
+    size_t first = MIN(length, size - begin);
+    memcpy(out, data + begin, first);
+    memcpy((uint8_t *)out + first, data, length - first);
 }
 
 static void take_mapping(Mappings *mappings, const MappingRecord *record)
@@ -166,17 +163,19 @@ static void drain(Mappings *mappings, const Ring *ring)
     uint64_t head = __atomic_load_n(&ring->page->data_head, __ATOMIC_ACQUIRE);
     uint64_t tail = ring->page->data_tail;
     while (head - tail >= sizeof(struct perf_event_header)) {
-        const struct perf_event_header *header =
-            piece(mappings, ring, tail, sizeof(struct perf_event_header));
-        uint16_t size = header->size;
-        if (size < sizeof(*header) || size > head - tail) {
-            tail = head; /* the kernel writes no such */
-            break;
+        struct perf_event_header header;
+        copy(ring, tail, &header, sizeof(header));
+        bool whole = header.size >= sizeof(header) && header.size <= head - tail;
+        if (whole) {
+            copy(ring, tail, mappings->record, header.size);
         }
-        take_record(mappings, piece(mappings, ring, tail, size));
-        tail += size;
+        tail = whole ? tail + header.size : head; /* the kernel writes no others */
+        /* There is room again before the callback, which may take long. */
+        __atomic_store_n(&ring->page->data_tail, tail, __ATOMIC_RELEASE);
+        if (whole) {
+            take_record(mappings, (const struct perf_event_header *)(const void *)mappings->record);
+        }
     }
-    __atomic_store_n(&ring->page->data_tail, tail, __ATOMIC_RELEASE);
 }
 
 uint64_t mappings_dispatch(Mappings *mappings)

@@ -18,6 +18,8 @@
 #include "collector/collector.h"
 #include "common/pcapng/pcapng.h"
 
+G_DEFINE_QUARK(collector - error - quark, collector_error)
+
 #define BATCH_BYTES (256 * 1024)
 #define PACKET_MAX  65535
 #define PIECE_BYTES 61u /* no whole number of blocks, and many more than fit into one call */
@@ -53,8 +55,7 @@ static char **split(const char *endpoint, GError **error)
 {
     if (g_str_has_prefix(endpoint, "fake:") && !strstr(endpoint, "refuse"))
         return g_strsplit(endpoint + strlen("fake:"), ";", -1);
-    g_set_error(error, g_quark_from_static_string("fake"), ECONNREFUSED, "%s: connection refused",
-                endpoint);
+    g_set_error(error, COLLECTOR_ERROR, ECONNREFUSED, "%s: connection refused", endpoint);
     return NULL;
 }
 
@@ -164,8 +165,7 @@ bool collector_run(Collector *collector, GError **error)
     int r = produce(collector, words);
     if (r == 0 || r == -EPIPE)
         return true;
-    g_set_error(error, g_quark_from_static_string("fake"), -r, "the sink failed: %s",
-                g_strerror(-r));
+    g_set_error(error, COLLECTOR_ERROR, -r, "the sink failed: %s", g_strerror(-r));
     return false;
 }
 
@@ -211,7 +211,7 @@ char **collector_endpoint_nodes(const char *endpoint, bool insecure, uint64_t ti
     if (!g_str_has_prefix(endpoint, "dns:///"))
         return g_strdupv((char *[]){(char *)endpoint, NULL});
     if (!strstr(endpoint, "fake:")) {
-        g_set_error(error, g_quark_from_static_string("fake"), ENOENT, "%s: not known", endpoint);
+        g_set_error(error, COLLECTOR_ERROR, ENOENT, "%s: not known", endpoint);
         return NULL;
     }
     return g_strsplit(endpoint + strlen("dns:///"), "+", -1);
@@ -225,8 +225,7 @@ Remora__V1__ListTargetsResponse *collector_list_targets(const char *endpoint, bo
         return NULL;
     if (word(words, "mute")) {
         g_usleep(timeout_ns / 1000);
-        g_set_error(error, g_quark_from_static_string("fake"), ETIMEDOUT, "%s: no answer in time",
-                    endpoint);
+        g_set_error(error, COLLECTOR_ERROR, ETIMEDOUT, "%s: no answer in time", endpoint);
         return NULL;
     }
     /* Freed by protobuf-c, hence malloc(). */

@@ -81,6 +81,7 @@ static void take_secrets(ReaderState *state, const Remora__V1__TlsSecrets *secre
 {
     g_autofree char *text = g_strndup((const char *)secrets->key_log.data, secrets->key_log.len);
     g_assert_cmpuint(secrets->time_unix_ns, >, 0);
+    state->packets_before_secrets = state->packets;
     g_strlcat(state->key_log, text, sizeof(state->key_log));
 }
 

@@ -17,7 +17,8 @@ typedef struct ReaderState {
     uint32_t interfaces, entities, deleted;
     uint32_t captured_max; /* longest packet */
     uint64_t watermark_ns;
-    char key_log[512]; /* all secrets, as long as they fit */
+    char key_log[512];               /* all secrets, as long as they fit */
+    uint64_t packets_before_secrets; /* the last of them */
     bool synced, ended, end_retry, closed;
     char start_text[128]; /* of the last loss at the start of a capture */
     uint64_t start_from_ns, start_to_ns;

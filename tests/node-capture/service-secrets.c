@@ -99,7 +99,8 @@ static void test_first(ServiceFixture *fixture, const void *data)
     }
     reader_allow(reader, UINT64_MAX);
     ReaderState state = reader_wait(reader, reader_has_secrets, strlen(LINE));
-    g_assert_cmpuint(state.packets, <, fixture->sent);
+    /* The transport takes a few messages before it stops. */
+    g_assert_cmpuint(state.packets_before_secrets, <, fixture->sent);
     state = reader_wait(reader, reader_has_watermark, service_time_of(fixture->sent));
     g_assert_cmpuint(state.packets + state.lost, ==, fixture->sent);
     reader_free(reader);
