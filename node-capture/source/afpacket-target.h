@@ -39,7 +39,6 @@ typedef struct Target {
     uint32_t id;
     int netns_fd; /* ours: for a larger ring */
     Ring ring;
-    bool begins;    /* has the first, small ring */
     Growth *growth; /* or NULL */
     /* While a larger ring takes over, the old one still gives what was stamped before the cut. */
     Ring old;
