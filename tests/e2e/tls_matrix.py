@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """TLS without keys, by library: programs at one end whose library is hooked, while the other end is a pod that nobody asked
 for. Each request and answer is found by tshark, of full and of resumed connections, of TLS 1.2 and 1.3."""
+import functools
 import os
 import subprocess
+import tempfile
 
 from common import check_equal, main, start_nodes, wait_for, wireshark
 from tls import VERSIONS, Capture, Pods, links
@@ -10,14 +12,17 @@ from tls import VERSIONS, Capture, Pods, links
 PROGRAMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tls-programs")
 PORT = 9443  # of the first server
 PYTHON = "/usr/bin/python3"
+BUILT = tempfile.TemporaryDirectory(prefix="remora-tls-programs-")  # once for all tests
 
 
 def program(name):
     return os.path.join(PROGRAMS, name)
 
 
-def build(folder):
+@functools.cache
+def build():
     """{library: (client's argv, server's argv or None)}; its name is what docs/tls.md calls it."""
+    folder = BUILT.name
     run = {"cwd": folder, "check": True}
     subprocess.run(["go", "build", "-o", f"{folder}/program-go", program("program.go")],
                    env=dict(os.environ, HOME=folder, GOCACHE=f"{folder}/go-cache", GOFLAGS="-mod=mod", GO111MODULE="off"), **run)
@@ -71,7 +76,7 @@ def clients(folder):
     tools, path, told = wireshark(folder), os.path.join(folder, "clients.pcapng"), {}
     with Pods(os.path.join(folder, "pods")) as cluster:
         cluster.make_certificate()
-        libraries = build(folder)
+        libraries = build()
         endpoints, processes = start_nodes(cluster)
         with Capture(cluster, endpoints.values(), path, "--tls", "keys", "--pod", "client"):
             for number, (name, (client, _)) in enumerate(libraries.items()):
@@ -88,7 +93,7 @@ def servers(folder):
     tools, path, told = wireshark(folder), os.path.join(folder, "servers.pcapng"), {}
     with Pods(os.path.join(folder, "pods")) as cluster:
         cluster.make_certificate()
-        libraries = {name: server for name, (_, server) in build(folder).items() if server}
+        libraries = {name: server for name, (_, server) in build().items() if server}
         endpoints, processes = start_nodes(cluster)
         for number, server in enumerate(libraries.values()):
             start_tls_server(cluster, server, PORT + number)
