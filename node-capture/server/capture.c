@@ -479,54 +479,9 @@ void capture_run(Capture *capture, int timeout_ms)
     retry_failed(capture);
 }
 
-/* ---- TLS secrets -----------------------------------------------------------------------------*/
-
 uint64_t capture_wishes(const Capture *capture)
 {
     return capture->wishes;
-}
-
-static bool wants_secrets(const Pod *pod)
-{
-    for (guint i = 0; pod->netns_inode && i < pod->streams->len; i++) {
-        if (stream_wish(g_ptr_array_index(pod->streams, i))->tls_keys) {
-            return true;
-        }
-    }
-    return false;
-}
-
-GArray *capture_tls_pods(const Capture *capture)
-{
-    GArray *inodes = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-    GHashTableIter iter;
-    const Pod *pod;
-    g_hash_table_iter_init(&iter, capture->pods);
-    while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
-        if (wants_secrets(pod)) {
-            g_array_append_val(inodes, pod->netns_inode);
-        }
-    }
-    return inodes;
-}
-
-bool capture_tell_secrets(Capture *capture, uint64_t netns_inode, Fact *fact)
-{
-    bool told = false;
-    GHashTableIter iter;
-    const Pod *pod;
-    g_hash_table_iter_init(&iter, capture->pods);
-    while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
-        for (guint i = 0; pod->netns_inode == netns_inode && i < pod->streams->len; i++) {
-            Stream *stream = g_ptr_array_index(pod->streams, i);
-            if (stream_wish(stream)->tls_keys) {
-                queue_fact(stream_lock(stream), fact);
-                stream_unlock(stream);
-                told = true;
-            }
-        }
-    }
-    return told;
 }
 
 void capture_wake(Capture *capture)

@@ -61,12 +61,6 @@ void capture_stats(const Capture *capture, CaptureStats *ret);
 uint64_t capture_ring_bytes(const Capture *capture);
 /* Rises whenever a stream begins or ceases to want a pod. */
 uint64_t capture_wishes(const Capture *capture);
-/* Network namespaces (uint64_t, inodes) of the pods of which a stream wants TLS secrets. The caller
- * unrefs. */
-GArray *capture_tls_pods(const Capture *capture);
-/* To the streams that want them of a pod in that network namespace. Returns whether there is one.
- */
-bool capture_tell_secrets(Capture *capture, uint64_t netns_inode, Fact *fact);
 
 GHashTable *capture_pods(const Capture *capture); /* uid -> Pod, not to be changed */
 void capture_pod_stats(const Capture *capture, const Pod *pod, SourceTargetStats *ret);

@@ -156,22 +156,6 @@ static void tell_known(Node *node)
     }
 }
 
-static const char *closing_reason(int status)
-{
-    switch (status) {
-    case 0:
-        return "ended";
-    case -ECANCELED:
-        return "the reader went away";
-    case -ECONNREFUSED:
-        return "remora-node goes down";
-    case -EMSGSIZE:
-        return "given up: what it must be told does not fit";
-    default:
-        return g_strerror(-status);
-    }
-}
-
 static void remove_stream(Node *node, Stream *stream, int status)
 {
     if (!known_remove_stream(node->known, stream) &&
@@ -184,7 +168,7 @@ static void remove_stream(Node *node, Stream *stream, int status)
              " filtered, lost %" PRIu64 " in the kernel and %" PRIu64 " in its queue, %" PRIu64
              " not taken",
              stream_id(stream), stream_peer(stream), (double)stream_age_ns(stream) / 1e9,
-             closing_reason(status), stats.queue.sent, stats.queue.filtered,
+             stream_closing_reason(status), stats.queue.sent, stats.queue.filtered,
              stats.queue.kernel_lost, stats.queue.dropped + stats.queue.invalid,
              stats.queue.waiting);
 }
@@ -525,6 +509,8 @@ static void wake(void *node)
     capture_wake(((Node *)node)->capture);
 }
 
+static const SecretsCallbacks secrets_callbacks = {wake, tell_problem};
+
 Node *node_new(const NodeInfo *info, Selector *allowed)
 {
     Node *node = g_new0(Node, 1);
@@ -535,8 +521,7 @@ Node *node_new(const NodeInfo *info, Selector *allowed)
     node->facts = fact_feed_new(wake, node);
     node->owners = owners_new(&owners_callbacks, node);
     node->connections = connections_new(info->node, &connections_callbacks, node);
-    node->secrets = secrets_new(wake, node);
-    secrets_set_problem(node->secrets, tell_problem);
+    node->secrets = secrets_new(&secrets_callbacks, node);
     capture_set_before_packets(node->capture, before_packets, node);
     node->problems = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     node->commands = g_async_queue_new_full(command_free);

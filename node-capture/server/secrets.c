@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "node-capture/server/secrets.h"
 
-#include <string.h>
-
 typedef struct Waiting {
     uint64_t netns_inode;
     Fact *fact;
@@ -11,8 +9,7 @@ typedef struct Waiting {
 
 struct Secrets {
     TlsKeys *keys;
-    void (*wake)(void *userdata);
-    void (*problem)(const char *subject, const char *message, void *userdata);
+    const SecretsCallbacks *callbacks;
     void *userdata;
     uint64_t wishes; /* capture_wishes() of what the source follows */
 
@@ -34,10 +31,10 @@ static GArray *waiting_new(void)
     return waiting;
 }
 
-Secrets *secrets_new(void (*wake)(void *userdata), void *userdata)
+Secrets *secrets_new(const SecretsCallbacks *callbacks, void *userdata)
 {
     Secrets *secrets = g_new0(Secrets, 1);
-    secrets->wake = wake;
+    secrets->callbacks = callbacks;
     secrets->userdata = userdata;
     secrets->waiting = waiting_new();
     g_mutex_init(&secrets->lock);
@@ -85,16 +82,14 @@ static void on_secrets(uint64_t netns_inode, uint64_t time_unix_ns, const char *
     if (!room) {
         fact_unref(waiting.fact);
     } else if (first) {
-        secrets->wake(secrets->userdata);
+        secrets->callbacks->wake(secrets->userdata);
     }
 }
 
 static void on_problem(const char *subject, const char *message, void *userdata)
 {
     Secrets *secrets = userdata;
-    if (secrets->problem) {
-        secrets->problem(subject, message, secrets->userdata);
-    }
+    secrets->callbacks->problem(subject, message, secrets->userdata);
 }
 
 const TlsKeysCallbacks secrets_keys_callbacks = {on_secrets, on_problem};
@@ -104,10 +99,50 @@ void secrets_set_source(Secrets *secrets, TlsKeys *keys)
     secrets->keys = keys;
 }
 
-void secrets_set_problem(Secrets *secrets,
-                         void (*problem)(const char *subject, const char *message, void *userdata))
+static bool wants_secrets(const Pod *pod)
 {
-    secrets->problem = problem;
+    for (guint i = 0; pod->netns_inode && i < pod->streams->len; i++) {
+        if (stream_wish(g_ptr_array_index(pod->streams, i))->tls_keys) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Network namespaces of the pods of which a stream wants secrets. */
+static GArray *wanted_namespaces(const Capture *capture)
+{
+    GArray *inodes = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    GHashTableIter iter;
+    const Pod *pod;
+    g_hash_table_iter_init(&iter, capture_pods(capture));
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
+        if (wants_secrets(pod)) {
+            g_array_append_val(inodes, pod->netns_inode);
+        }
+    }
+    return inodes;
+}
+
+/* To the streams that want them of a pod in that network namespace. Returns whether there is one.
+ */
+static bool tell(const Capture *capture, uint64_t netns_inode, Fact *fact)
+{
+    bool told = false;
+    GHashTableIter iter;
+    const Pod *pod;
+    g_hash_table_iter_init(&iter, capture_pods(capture));
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
+        for (guint i = 0; pod->netns_inode == netns_inode && i < pod->streams->len; i++) {
+            Stream *stream = g_ptr_array_index(pod->streams, i);
+            if (stream_wish(stream)->tls_keys) {
+                queue_fact(stream_lock(stream), fact);
+                stream_unlock(stream);
+                told = true;
+            }
+        }
+    }
+    return told;
 }
 
 /* The source follows what the streams want now. */
@@ -118,7 +153,7 @@ static void follow(Secrets *secrets, const Capture *capture)
         return;
     }
     secrets->wishes = wishes;
-    g_autoptr(GArray) inodes = capture_tls_pods(capture);
+    g_autoptr(GArray) inodes = wanted_namespaces(capture);
     secrets->keys->ops->follow(secrets->keys, (const uint64_t *)(void *)inodes->data, inodes->len);
 }
 
@@ -135,14 +170,14 @@ static GArray *take_waiting(Secrets *secrets)
     return taken;
 }
 
-void secrets_run(Secrets *secrets, Capture *capture)
+void secrets_run(Secrets *secrets, const Capture *capture)
 {
     follow(secrets, capture);
     g_autoptr(GArray) taken = take_waiting(secrets);
     SecretsStats stats = {0};
     for (guint i = 0; taken && i < taken->len; i++) {
         const Waiting *waiting = &g_array_index(taken, Waiting, i);
-        bool told = capture_tell_secrets(capture, waiting->netns_inode, waiting->fact);
+        bool told = tell(capture, waiting->netns_inode, waiting->fact);
         *(told ? &stats.lines : &stats.lost) += waiting->lines;
     }
     g_mutex_lock(&secrets->lock);

@@ -15,17 +15,21 @@ typedef struct SecretsStats {
     uint64_t lost;  /* lines that found no room, or no stream any more */
 } SecretsStats;
 
-/* `wake` is called from any thread when there is something for secrets_run(). */
-Secrets *secrets_new(void (*wake)(void *userdata), void *userdata);
+/* From any thread. */
+typedef struct SecretsCallbacks {
+    void (*wake)(void *userdata); /* there is something for secrets_run() */
+    /* Something is wrong, or well again (message NULL). */
+    void (*problem)(const char *subject, const char *message, void *userdata);
+} SecretsCallbacks;
+
+Secrets *secrets_new(const SecretsCallbacks *callbacks, void *userdata);
 /* Frees the source first. NULL is fine; returns NULL. */
 Secrets *secrets_free(Secrets *secrets);
 
 extern const TlsKeysCallbacks secrets_keys_callbacks; /* userdata: the Secrets */
-/* Takes the source over; its problems are told to `problem`. Before the capture thread starts. */
+/* Takes the source over. Before the capture thread starts. */
 void secrets_set_source(Secrets *secrets, TlsKeys *keys);
-void secrets_set_problem(Secrets *secrets,
-                         void (*problem)(const char *subject, const char *message, void *userdata));
 
 /* The capture thread, before the streams get packets. */
-void secrets_run(Secrets *secrets, Capture *capture);
+void secrets_run(Secrets *secrets, const Capture *capture);
 void secrets_stats(Secrets *secrets, SecretsStats *ret); /* any thread */

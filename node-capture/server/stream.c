@@ -248,3 +248,19 @@ void stream_stats(Stream *stream, StreamStats *ret)
     }
     g_mutex_unlock(&stream->lock);
 }
+
+const char *stream_closing_reason(int status)
+{
+    switch (status) {
+    case 0:
+        return "ended";
+    case -ECANCELED:
+        return "the reader went away";
+    case -ECONNREFUSED:
+        return "remora-node goes down";
+    case -EMSGSIZE:
+        return "given up: what it must be told does not fit";
+    default:
+        return g_strerror(-status);
+    }
+}

@@ -73,3 +73,5 @@ uint64_t stream_serve(Stream *stream);
 /* What waits is sent, then End, then status UNAVAILABLE. */
 void stream_end(Stream *stream, const char *reason);
 void stream_stats(Stream *stream, StreamStats *ret);
+/* The status of StreamCallbacks in words. */
+const char *stream_closing_reason(int status);
