@@ -92,7 +92,7 @@ static void on_problem(const char *subject, const char *message, void *userdata)
     secrets->callbacks->problem(subject, message, secrets->userdata);
 }
 
-const TlsKeysCallbacks secrets_keys_callbacks = {on_secrets, on_problem};
+const TlsKeysCallbacks secrets_keys_callbacks = {.secrets = on_secrets, .problem = on_problem};
 
 void secrets_set_source(Secrets *secrets, TlsKeys *keys)
 {
@@ -112,16 +112,17 @@ static bool wants_secrets(const Pod *pod)
 /* Network namespaces of the pods of which a stream wants secrets. */
 static GArray *wanted_namespaces(const Capture *capture)
 {
-    GArray *inodes = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    GArray *wanted = g_array_new(FALSE, FALSE, sizeof(TlsWanted));
     GHashTableIter iter;
     const Pod *pod;
     g_hash_table_iter_init(&iter, capture_pods(capture));
     while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
         if (wants_secrets(pod)) {
-            g_array_append_val(inodes, pod->netns_inode);
+            const TlsWanted one = {pod->netns_inode, TLS_TAKE_KEYS};
+            g_array_append_val(wanted, one);
         }
     }
-    return inodes;
+    return wanted;
 }
 
 /* To the streams that want them of a pod in that network namespace. Returns whether there is one.
@@ -153,8 +154,8 @@ static void follow(Secrets *secrets, const Capture *capture)
         return;
     }
     secrets->wishes = wishes;
-    g_autoptr(GArray) inodes = wanted_namespaces(capture);
-    secrets->keys->ops->follow(secrets->keys, (const uint64_t *)(void *)inodes->data, inodes->len);
+    g_autoptr(GArray) wanted = wanted_namespaces(capture);
+    secrets->keys->ops->follow(secrets->keys, (const TlsWanted *)(void *)wanted->data, wanted->len);
 }
 
 static GArray *take_waiting(Secrets *secrets)

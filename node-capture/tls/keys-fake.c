@@ -12,12 +12,12 @@ typedef struct Fake {
     unsigned times;
 } Fake;
 
-static void fake_follow(TlsKeys *keys, const uint64_t *netns_inodes, size_t count)
+static void fake_follow(TlsKeys *keys, const TlsWanted *wanted, size_t count)
 {
     Fake *fake = (Fake *)keys;
     g_mutex_lock(&fake->lock);
     g_array_set_size(fake->followed, 0);
-    g_array_append_vals(fake->followed, netns_inodes, (guint)count);
+    g_array_append_vals(fake->followed, wanted, (guint)count);
     fake->times++;
     g_mutex_unlock(&fake->lock);
 }
@@ -38,7 +38,7 @@ TlsKeys *tls_keys_fake_new(const TlsKeysCallbacks *callbacks, void *userdata)
     fake->keys.ops = &fake_ops;
     fake->callbacks = callbacks;
     fake->userdata = userdata;
-    fake->followed = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    fake->followed = g_array_new(FALSE, FALSE, sizeof(TlsWanted));
     g_mutex_init(&fake->lock);
     return &fake->keys;
 }

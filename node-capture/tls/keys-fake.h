@@ -7,8 +7,7 @@
 #include "node-capture/tls/keys.h"
 
 TlsKeys *tls_keys_fake_new(const TlsKeysCallbacks *callbacks, void *userdata);
-/* The namespaces that were asked for last (uint64_t), and how often it was asked. The caller
- * unrefs. */
+/* What was asked for last (TlsWanted), and how often it was asked. The caller unrefs. */
 GArray *tls_keys_fake_followed(TlsKeys *keys, unsigned *ret_times);
 /* As if a process had made these; any thread. */
 void tls_keys_fake_tell(TlsKeys *keys, uint64_t netns_inode, const char *lines);

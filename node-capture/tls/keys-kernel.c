@@ -33,7 +33,7 @@ typedef struct Kernel {
     int wake_fd;
 
     GMutex lock;    /* of these two */
-    GArray *wanted; /* of uint64_t: what was asked for, if it was since the last look; else NULL */
+    GArray *wanted; /* of TlsWanted: what was asked for, if it was since the last look; else NULL */
     bool stop;
 
     /* The thread's. */
@@ -211,7 +211,7 @@ static bool add_namespaces(Kernel *self, const GArray *wanted)
 {
     bool any = false;
     for (guint i = 0; i < wanted->len; i++) {
-        uint64_t inode = g_array_index(wanted, uint64_t, i);
+        uint64_t inode = g_array_index(wanted, TlsWanted, i).netns_inode;
         if (!g_hash_table_contains(self->namespaces, &inode) &&
             tls_hooks_add_netns(self->hooks, inode) == 0) {
             g_hash_table_add(self->namespaces, g_memdup2(&inode, sizeof(inode)));
@@ -224,7 +224,7 @@ static bool add_namespaces(Kernel *self, const GArray *wanted)
 static bool is_among(const GArray *wanted, uint64_t inode)
 {
     for (guint i = 0; i < wanted->len; i++) {
-        if (g_array_index(wanted, uint64_t, i) == inode) {
+        if (g_array_index(wanted, TlsWanted, i).netns_inode == inode) {
             return true;
         }
     }
@@ -343,14 +343,14 @@ static void wake(const Kernel *self)
     eventfd_write(self->wake_fd, 1);
 }
 
-static void kernel_follow(TlsKeys *keys, const uint64_t *netns_inodes, size_t count)
+static void kernel_follow(TlsKeys *keys, const TlsWanted *wanted, size_t count)
 {
     Kernel *self = kernel(keys);
-    GArray *wanted = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-    g_array_append_vals(wanted, netns_inodes, (guint)count);
+    GArray *all = g_array_new(FALSE, FALSE, sizeof(TlsWanted));
+    g_array_append_vals(all, wanted, (guint)count);
     g_mutex_lock(&self->lock);
     g_clear_pointer(&self->wanted, g_array_unref);
-    self->wanted = wanted;
+    self->wanted = all;
     g_mutex_unlock(&self->lock);
     wake(self);
 }

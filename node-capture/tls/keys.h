@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Where the secrets of TLS connections come from: hooks in the processes of pods, or a fake. */
+/* Where the secrets of TLS connections, and what goes through them, come from: hooks in the
+ * processes of pods, or a fake. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -9,12 +11,54 @@
 
 typedef struct TlsKeys TlsKeys;
 
+/* What is taken of the processes in a network namespace, as bits. */
+typedef enum TlsTake {
+    TLS_TAKE_KEYS = 1,            /* secrets */
+    TLS_TAKE_PLAINTEXT_REST = 2,  /* plaintext of connections whose secrets cannot be had */
+    TLS_TAKE_PLAINTEXT_EVERY = 4, /* plaintext of every connection */
+} TlsTake;
+
+typedef struct TlsWanted {
+    uint64_t netns_inode;
+    unsigned take; /* TlsTake, at least one */
+} TlsWanted;
+
+/* One end of a connection. */
+typedef struct TlsAddress {
+    uint8_t bytes[16]; /* network order; the first 4 where the connection is IPv4 */
+    uint16_t port;
+} TlsAddress;
+
+typedef enum TlsDirection { TLS_READ, TLS_WRITTEN } TlsDirection;
+
+/* Bytes that a process has read from a TLS connection, or written to it, before they were
+ * encrypted. Those of one direction come in order; where some were lost, `offset` shows it. */
+typedef struct TlsPlaintext {
+    uint64_t connection; /* unique for the source's life */
+    uint64_t netns_inode;
+    uint32_t pid;          /* thread group, in the first PID namespace */
+    uint64_t time_unix_ns; /* of the call */
+    TlsDirection direction;
+    bool has_secrets; /* secrets of this connection were told */
+    bool is_server; /* the process is the one that was connected to; meaningful if family is set */
+    uint8_t family; /* AF_INET, AF_INET6; 0: which socket it uses is not known */
+    TlsAddress local, remote; /* of its socket */
+    uint64_t offset; /* bytes of that direction before these, since the connection's first */
+    bool from_start; /* offset 0 is the connection's first byte; else what came before the hook is
+                        not known */
+    bool end;        /* nothing more comes of either direction; `length` is 0 */
+    const uint8_t *data;
+    size_t length;
+} TlsPlaintext;
+
 typedef struct TlsKeysCallbacks {
     /* Lines of a key log (https://www.ietf.org/archive/id/draft-ietf-tls-keylogfile-02.html), each
      * with its newline, TLS_KEYS_LINES_MAX bytes at most, of a process in that network namespace.
      * `time_unix_ns`: when the first of them was made. Each line is told once. */
     void (*secrets)(uint64_t netns_inode, uint64_t time_unix_ns, const char *lines, size_t length,
                     void *userdata);
+    /* Valid during the call. */
+    void (*plaintext)(const TlsPlaintext *plaintext, void *userdata);
     /* Something is wrong, or well again (message NULL). */
     void (*problem)(const char *subject, const char *message, void *userdata);
 } TlsKeysCallbacks;
@@ -22,9 +66,9 @@ typedef struct TlsKeysCallbacks {
 typedef struct TlsKeysOps {
     const char *name;
     void (*free)(TlsKeys *keys); /* nothing is hooked any more, and no callback comes after it */
-    /* The network namespaces whose processes' secrets are wanted from now on, in place of those
+    /* The network namespaces of whose processes something is wanted from now on, in place of those
      * before; none: nothing stays hooked. Any thread; does not wait. */
-    void (*follow)(TlsKeys *keys, const uint64_t *netns_inodes, size_t count);
+    void (*follow)(TlsKeys *keys, const TlsWanted *wanted, size_t count);
 } TlsKeysOps;
 
 /* Callbacks come on a thread of the source's own. */

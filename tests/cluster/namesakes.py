@@ -119,7 +119,7 @@ def faults(found, namespace, owners=None):
     for d in found:
         expected = End(d.sender, namespace, d.node, *(owners[d.sender] if owners else ("", "")))
         if d.end != expected:
-            wrong.append(f"{'from' if d.to_server else 'to'} {d.address} on {d.interface}: {tuple(d.end)}, not {tuple(expected)}")
+            wrong.append(f"{'from' if d.to_server else 'to'} {d.address}, {d.sequence}, on {d.interface}: {tuple(d.end)}, not {tuple(expected)}")
         if not d.server.pod.startswith("server-") or d.server.namespace != namespace:
             wrong.append(f"the server's end is {tuple(d.server)}")
     return wrong

@@ -40,7 +40,7 @@ static void wait_followed(ServiceFixture *fixture, guint count)
         g_autoptr(GArray) followed = tls_keys_fake_followed(fixture->keys, &times);
         if (times > 0 && followed->len == count) {
             g_assert_true(count == 0 ||
-                          g_array_index(followed, uint64_t, 0) == namespace_of_pods());
+                          g_array_index(followed, TlsWanted, 0).netns_inode == namespace_of_pods());
             return;
         }
         g_assert_cmpint(g_get_monotonic_time(), <, end);
