@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define PROTOCOL_OF_NOBODY 0x88b5 /* IEEE 802, for local experiments */
+
 typedef struct Opening {
     int netns_fd;
     int fd; /* or -errno */
@@ -56,6 +58,13 @@ static int open_socket(int netns_fd, const char **ret_message)
     return opening.fd;
 }
 
+static int attach_filter(const Ring *ring, struct sock_filter *code, unsigned short length)
+{
+    struct sock_fprog program = {.len = length, .filter = code};
+    return setsockopt(ring->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0 ? -errno
+                                                                                            : 0;
+}
+
 int ring_set_snap_length(Ring *ring, uint32_t snap_length)
 {
     /* What goes out on lo comes in on lo: the outgoing copy is left out here, before it takes room.
@@ -68,10 +77,7 @@ int ring_set_snap_length(Ring *ring, uint32_t snap_length)
         BPF_STMT(BPF_RET | BPF_K, 0),
         BPF_STMT(BPF_RET | BPF_K, snap_length),
     };
-    struct sock_fprog program = {.len = G_N_ELEMENTS(code), .filter = code};
-    if (setsockopt(ring->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0)
-        return -errno;
-    return 0;
+    return attach_filter(ring, code, G_N_ELEMENTS(code));
 }
 
 static int map_ring(Ring *ring, size_t bytes)
@@ -109,10 +115,24 @@ static int stamp_on_arrival(int fd)
 }
 
 /* Interface index 0: every device of the namespace, also those that come later. */
+static int bind_to_protocol(const Ring *ring, uint16_t protocol)
+{
+    struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(protocol)};
+    return bind(ring->fd, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
+}
+
 int ring_start(Ring *ring)
 {
-    struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
-    return bind(ring->fd, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
+    return bind_to_protocol(ring, ETH_P_ALL);
+}
+
+/* A bind to another protocol waits until nobody writes for the one before (packet_do_bind() in the
+ * kernel's net/packet/af_packet.c); the filter keeps that other protocol out. */
+int ring_stop(Ring *ring)
+{
+    struct sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+    int error = attach_filter(ring, nothing, G_N_ELEMENTS(nothing));
+    return error ? error : bind_to_protocol(ring, PROTOCOL_OF_NOBODY);
 }
 
 int ring_open(Ring *ring, int netns_fd, size_t bytes, uint32_t snap_length,
@@ -164,6 +184,14 @@ const struct tpacket_block_desc *ring_peek(const Ring *ring)
     return is_done(block) ? block : NULL;
 }
 
+/* The kernel counts the packets of a block as it adds them, and a block that it has not begun has
+ * the number of another. */
+const struct tpacket_block_desc *ring_peek_open(const Ring *ring)
+{
+    const struct tpacket_block_desc *block = block_at(ring, ring->next);
+    return block->hdr.bh1.seq_num == ring->sequence + 1 && block->hdr.bh1.num_pkts ? block : NULL;
+}
+
 bool ring_has_more(const Ring *ring)
 {
     return is_done(block_at(ring, after(ring, ring->next)));
@@ -173,6 +201,7 @@ void ring_release(Ring *ring)
 {
     struct tpacket_block_desc *block = block_at(ring, ring->next);
     ring->taken += block->hdr.bh1.num_pkts;
+    ring->sequence = block->hdr.bh1.seq_num;
     __atomic_store_n(&block->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
     ring->next = after(ring, ring->next);
 }

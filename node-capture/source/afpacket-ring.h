@@ -24,11 +24,12 @@ typedef struct Ring {
     size_t length;
     uint32_t block_size, block_count;
     uint32_t retire_ms;
-    uint32_t next;    /* the block that the kernel fills, or has filled, next for us */
-    uint64_t arrived; /* by ring_read_statistics(): packets that the kernel had for the ring,
-                         dropped ones included */
-    uint64_t dropped; /* of these: no room */
-    uint64_t taken;   /* packets in the blocks released so far */
+    uint32_t next;     /* the block that the kernel fills, or has filled, next for us */
+    uint64_t arrived;  /* by ring_read_statistics(): packets that the kernel had for the ring,
+                          dropped ones included */
+    uint64_t dropped;  /* of these: no room */
+    uint64_t taken;    /* packets in the blocks released so far */
+    uint64_t sequence; /* of the block released last: the kernel counts those that it begins */
 } Ring;
 
 #define RING_CLOSED ((Ring){.fd = -1})
@@ -41,6 +42,9 @@ int ring_open(Ring *ring, int netns_fd, size_t bytes, uint32_t snap_length,
               const char **ret_message);
 /* From its return on, every packet that is stamped comes into the ring. -errno. */
 int ring_start(Ring *ring);
+/* Nothing arrives after it, and nothing is being written any more: what the kernel had begun is in
+ * ring_peek_open(). Takes a grace period of RCU. -errno. */
+int ring_stop(Ring *ring);
 void ring_close(Ring *ring); /* closed already: fine */
 
 /* How much of each packet the kernel copies. -errno. */
@@ -50,6 +54,10 @@ int ring_set_snap_length(Ring *ring, uint32_t snap_length);
 const struct tpacket_block_desc *ring_peek(const Ring *ring);
 void ring_release(Ring *ring);
 bool ring_has_more(const Ring *ring); /* is the block behind that one done as well? */
+
+/* After ring_stop(), when ring_peek() has no more: the block that the kernel was filling, or NULL
+ * if there was nothing in it. */
+const struct tpacket_block_desc *ring_peek_open(const Ring *ring);
 
 /* Brings `arrived` and `dropped` up to date. Returns the newly dropped ones. */
 uint64_t ring_read_statistics(Ring *ring);

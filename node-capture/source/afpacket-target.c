@@ -57,13 +57,28 @@ int target_new(uint32_t id, int netns_fd, size_t ring_bytes, const TargetContext
 }
 
 /* Waits for its thread. */
-static void drop_growth(Target *target)
+static void growth_free(Growth *growth)
 {
-    Growth *growth = target->growth;
     g_thread_join(growth->thread);
     ring_close(&growth->ring);
+    close(growth->netns_fd);
     g_free(growth);
-    target->growth = NULL;
+}
+
+static void drop_growth(Target *target)
+{
+    growth_free(g_steal_pointer(&target->growth));
+}
+
+void target_reap(TargetContext *context, bool wait)
+{
+    for (guint i = context->abandoned->len; i > 0; i--) {
+        Growth *growth = context->abandoned->pdata[i - 1];
+        if (wait || g_atomic_int_get(&growth->done)) {
+            g_ptr_array_remove_index_fast(context->abandoned, i - 1);
+            growth_free(growth);
+        }
+    }
 }
 
 Target *target_free(Target *target)
@@ -208,6 +223,18 @@ static inline void take_packet(Visit *visit, const struct tpacket3_hdr *header, 
     batch->last_ns = MAX(batch->last_ns, time_ns);
 }
 
+/* `more`: bytes that are ready behind it. */
+static void take_block(Visit *visit, const struct tpacket_block_desc *block, size_t more)
+{
+    size_t offset = block->hdr.bh1.offset_to_first_pkt;
+    for (uint32_t left = block->hdr.bh1.num_pkts; left; left--) {
+        const struct tpacket3_hdr *header =
+            (const struct tpacket3_hdr *)((const uint8_t *)block + offset);
+        take_packet(visit, header, block->hdr.bh1.blk_len - offset + more);
+        offset += header->tp_next_offset;
+    }
+}
+
 /* Up to one whole round. Returns the number of blocks. */
 static uint32_t take_ready(Visit *visit, Ring *ring, uint64_t from_ns, uint64_t to_ns)
 {
@@ -216,18 +243,23 @@ static uint32_t take_ready(Visit *visit, Ring *ring, uint64_t from_ns, uint64_t 
     uint32_t blocks = 0;
     const struct tpacket_block_desc *block;
     while (blocks < ring->block_count && (block = ring_peek(ring))) {
-        size_t more = ring_has_more(ring) ? BATCH_BYTES : 0;
-        size_t offset = block->hdr.bh1.offset_to_first_pkt;
-        for (uint32_t left = block->hdr.bh1.num_pkts; left; left--) {
-            const struct tpacket3_hdr *header =
-                (const struct tpacket3_hdr *)((const uint8_t *)block + offset);
-            take_packet(visit, header, block->hdr.bh1.blk_len - offset + more);
-            offset += header->tp_next_offset;
-        }
+        take_block(visit, block, ring_has_more(ring) ? BATCH_BYTES : 0);
         ring_release(ring);
         blocks++;
     }
     return blocks;
+}
+
+/* All that there will ever be. */
+static void take_rest(Visit *visit, Ring *ring, uint64_t from_ns, uint64_t to_ns)
+{
+    int error = ring_stop(ring);
+    take_ready(visit, ring, from_ns, to_ns);
+    const struct tpacket_block_desc *open = error ? NULL : ring_peek_open(ring);
+    if (open) {
+        take_block(visit, open, 0);
+        ring_release(ring);
+    }
 }
 
 static void tell_lost(Target *target, TargetContext *context, uint64_t packets, uint64_t to_ns,
@@ -264,10 +296,19 @@ TargetLoad target_serve(Target *target, TargetContext *context)
 
 void target_finish(Target *target, TargetContext *context)
 {
-    target_serve(target, context);
-    uint64_t lost = ring_read_statistics(&target->ring);
-    lost += target->ring.arrived - target->ring.dropped - target->ring.taken;
-    tell_lost(target, context, lost, clock_unix_ns(), target_has_old(target));
+    Visit visit = {.target = target, .context = context};
+    bool has_old = target_has_old(target);
+    if (has_old)
+        take_rest(&visit, &target->old, 0, target->cut_ns);
+    take_rest(&visit, &target->ring, target->cut_ns, UINT64_MAX);
+    flush(&visit);
+    /* What is then left in the ring, because it could not be stopped, is lost as well. */
+    uint64_t lost = ring_read_statistics(&target->ring) + visit.inexpressible;
+    uint64_t left = target->ring.arrived - target->ring.dropped - target->ring.taken;
+    tell_lost(target, context, lost + left, clock_unix_ns(), left && has_old);
+    if (target->growth)
+        g_ptr_array_add(context->abandoned, g_steal_pointer(&target->growth));
+    target_reap(context, false);
 }
 
 static void discard_ready(Ring *ring)
@@ -310,15 +351,19 @@ static void *open_larger(void *data)
 
 int target_grow(Target *target, size_t ring_bytes, const TargetContext *context)
 {
+    int netns_fd = fcntl(target->netns_fd, F_DUPFD_CLOEXEC, 0);
+    if (netns_fd < 0)
+        return -errno;
     Growth *growth = g_new(Growth, 1);
     *growth = (Growth){
-        .netns_fd = target->netns_fd,
+        .netns_fd = netns_fd,
         .ring_bytes = ring_bytes,
         .snap_length = context->snap_length,
         .ring = RING_CLOSED,
     };
     growth->thread = g_thread_try_new("ring", open_larger, growth, NULL);
     if (!growth->thread) {
+        close(netns_fd);
         g_free(growth);
         return -EAGAIN;
     }

@@ -14,7 +14,8 @@ typedef struct TargetContext {
     SourceCallbacks callbacks;
     void *userdata;
     uint32_t snap_length;
-    uint32_t interfaces; /* told so far: the next id */
+    uint32_t interfaces;  /* told so far: the next id */
+    GPtrArray *abandoned; /* of Growth: still being opened for targets that have ended */
 } TargetContext;
 
 /* A larger ring on its way, opened on a thread of its own: the ring in use must be served
@@ -39,6 +40,7 @@ typedef struct Target {
     uint32_t id;
     int netns_fd; /* ours: for a larger ring */
     Ring ring;
+    bool begins;    /* has the first, small ring */
     Growth *growth; /* or NULL */
     /* While a larger ring takes over, the old one still gives what was stamped before the cut. */
     Ring old;
@@ -58,8 +60,11 @@ Target *target_free(Target *target); /* without callbacks; returns NULL */
 
 /* Hands out all that is ready. */
 TargetLoad target_serve(Target *target, TargetContext *context);
-/* Hands out all that is ready and tells what else the ring holds as lost. Before target_free(). */
+/* Ends the capture and hands out all that there is. Before target_free(). Does not wait for a
+ * larger ring that is being opened: target_reap() does away with these, and if it must wait, with
+ * all. */
 void target_finish(Target *target, TargetContext *context);
+void target_reap(TargetContext *context, bool wait);
 
 /* Growing, without a packet lost or told twice: target_grow() has a larger ring opened (0 or
  * -errno); then target_switch() takes it into use once it is there (1; 0: not yet; -errno: all

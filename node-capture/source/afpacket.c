@@ -21,10 +21,13 @@
 
 /* So many targets find room for the smallest ring at least, whatever others have taken. */
 #define RESERVED_TARGETS 256u
-#define RING_FIRST_MAX   (16u * 1024u * 1024u)
-#define RING_LARGEST     (64u * 1024u * 1024u)
-#define RING_GROWTH      4u
-#define GROW_AGAIN_NS    (1000u * (uint64_t)NS_PER_MS) /* after a failure */
+#define RING_SHARE_MAX   (16u * 1024u * 1024u)
+/* The first ring is there at once: memory takes up to 6 ms a megabyte to be zeroed. Its share of
+ * the budget comes a moment later. */
+#define RING_BEGIN    (2u * 1024u * 1024u)
+#define RING_LARGEST  (64u * 1024u * 1024u)
+#define RING_GROWTH   4u
+#define GROW_AGAIN_NS (1000u * (uint64_t)NS_PER_MS) /* after a failure */
 
 /* A packet turns up in the ring some time after its stamp (it may wait in a CPU's backlog), and
  * timers are late. */
@@ -42,6 +45,7 @@ typedef struct AfPacket {
     TargetContext context;
     uint64_t ring_budget;
     GHashTable *targets; /* id -> Target */
+    unsigned beginning;  /* targets that have yet to be given their share */
     unsigned growing;    /* targets with a larger ring on its way, or an old one still there */
     uint64_t lag_ns; /* a packet that was stamped so long ago has been handed out by a whole pass */
     bool may_nap;    /* the last passes had something, but no ring was filling up */
@@ -81,16 +85,22 @@ static uint64_t spare_bytes(const AfPacket *self)
     return used < self->ring_budget ? self->ring_budget - used : 0;
 }
 
+/* What a target that is not known to be busy, and has `own_bytes`, may have. */
+static size_t share_bytes(const AfPacket *self, size_t own_bytes)
+{
+    uint64_t share = (spare_bytes(self) + own_bytes) / 8;
+    size_t bytes = RING_SHARE_MAX;
+    while (bytes > RING_SMALLEST && bytes > share)
+        bytes /= 2;
+    return bytes;
+}
+
 /* 0: not even the smallest fits. */
 static size_t first_ring_bytes(const AfPacket *self)
 {
     if (afpacket_ring_bytes(&self->source) + RING_SMALLEST > self->ring_budget)
         return 0;
-    uint64_t share = spare_bytes(self) / 8;
-    size_t bytes = RING_FIRST_MAX;
-    while (bytes > RING_SMALLEST && bytes > share)
-        bytes /= 2;
-    return bytes;
+    return MIN(share_bytes(self, 0), RING_BEGIN);
 }
 
 /* 0: there is no larger one to be had. The old ring goes soon after, but until then both count. */
@@ -138,6 +148,8 @@ static int afpacket_add(Source *source, const CaptureTarget *capture, const char
         return error;
     }
     g_hash_table_insert(self->targets, GUINT_TO_POINTER(target->id), target);
+    target->begins = true;
+    self->beginning++;
     self->lag_ns = MAX(self->lag_ns, target->ring.retire_ms * (uint64_t)NS_PER_MS + SLACK_NS);
     /* A target has up to two sockets; and there is wake_fd. */
     self->events_max = 2 * (int)g_hash_table_size(self->targets) + 1;
@@ -158,11 +170,14 @@ static void afpacket_remove(Source *source, uint32_t target_id, SourceTargetStat
         *ret_stats = (SourceTargetStats){0};
     if (!target)
         return;
+    bool was_growing = is_growing(target);
     target_finish(target, &self->context);
     if (ret_stats)
         *ret_stats = target->stats;
-    if (is_growing(target))
+    if (was_growing)
         self->growing--;
+    if (target->begins)
+        self->beginning--;
     g_hash_table_remove(self->targets, GUINT_TO_POINTER(target_id));
 }
 
@@ -186,16 +201,27 @@ static int afpacket_set_snap_length(Source *source, uint32_t bytes)
     return result;
 }
 
-static void grow(AfPacket *self, Target *target)
+static void grow_to(AfPacket *self, Target *target, size_t bytes)
 {
-    uint64_t now = clock_monotonic_ns();
-    if (is_growing(target) || now < target->grow_after_monotonic_ns)
-        return;
-    size_t bytes = larger_ring_bytes(self, target->ring.length);
-    if (bytes && target_grow(target, bytes, &self->context) == 0)
+    if (bytes > target->ring.length && target_grow(target, bytes, &self->context) == 0)
         self->growing++;
     else
-        target->grow_after_monotonic_ns = now + GROW_AGAIN_NS;
+        target->grow_after_monotonic_ns = clock_monotonic_ns() + GROW_AGAIN_NS;
+}
+
+static void grow(AfPacket *self, Target *target)
+{
+    if (!is_growing(target) && clock_monotonic_ns() >= target->grow_after_monotonic_ns)
+        grow_to(self, target, larger_ring_bytes(self, target->ring.length));
+}
+
+static void give_share(AfPacket *self, Target *target)
+{
+    size_t bytes = share_bytes(self, target->ring.length);
+    target->begins = false;
+    self->beginning--;
+    if (!is_growing(target) && bytes > target->ring.length)
+        grow_to(self, target, bytes);
 }
 
 static void switch_rings(AfPacket *self, Target *target)
@@ -209,6 +235,25 @@ static void switch_rings(AfPacket *self, Target *target)
     if (error)
         self->context.callbacks.ended(target->id, error, "cannot wait for packets",
                                       self->context.userdata);
+}
+
+/* One larger ring is on its way at a time. */
+static void give_shares(AfPacket *self)
+{
+    bool opening = false;
+    GHashTableIter iter;
+    void *value;
+    g_hash_table_iter_init(&iter, self->targets);
+    while (g_hash_table_iter_next(&iter, NULL, &value))
+        opening = opening || ((const Target *)value)->growth;
+    g_hash_table_iter_init(&iter, self->targets);
+    while (!opening && g_hash_table_iter_next(&iter, NULL, &value)) {
+        Target *target = value;
+        if (target->begins) {
+            give_share(self, target);
+            opening = target->growth;
+        }
+    }
 }
 
 /* Takes larger rings into use, and closes old ones out of which nothing can come any more. */
@@ -228,6 +273,8 @@ static void go_on_growing(AfPacket *self)
             self->growing--;
         }
     }
+    if (self->beginning)
+        give_shares(self);
 }
 
 /* ---- Serving ------------------------------------------------------------------------------- */
@@ -292,8 +339,8 @@ static void tell_watermark(AfPacket *self, uint64_t pass_ns)
  * grow, which goes on beside it. At rest nobody wakes for it. */
 static uint64_t next_watermark(const AfPacket *self)
 {
-    return self->new_bytes >= WATERMARK_BYTES || self->growing ? self->next_watermark_monotonic_ns
-                                                               : UINT64_MAX;
+    bool due = self->new_bytes >= WATERMARK_BYTES || self->growing || self->beginning;
+    return due ? self->next_watermark_monotonic_ns : UINT64_MAX;
 }
 
 static int wait_ms(uint64_t now, uint64_t until)
@@ -335,7 +382,7 @@ static int afpacket_run(Source *source, int timeout_ms)
             due = now >= self->next_watermark_monotonic_ns;
         }
         if (due && count >= 0) {
-            if (self->growing)
+            if (self->growing || self->beginning)
                 go_on_growing(self);
             tell_watermark(self, pass_ns);
             self->next_watermark_monotonic_ns = now + WATERMARK_INTERVAL_NS;
@@ -373,6 +420,8 @@ static void afpacket_free(Source *source)
     if (!self)
         return;
     g_hash_table_unref(self->targets);
+    target_reap(&self->context, true);
+    g_ptr_array_unref(self->context.abandoned);
     if (self->epoll_fd >= 0)
         close(self->epoll_fd);
     if (self->wake_fd >= 0)
@@ -400,7 +449,8 @@ Source *source_afpacket_new(uint64_t ring_budget, const SourceCallbacks *callbac
         .source.ops = &afpacket_ops,
         .context = {.callbacks = *callbacks,
                     .userdata = userdata,
-                    .snap_length = PCAPNG_PACKET_MAX},
+                    .snap_length = PCAPNG_PACKET_MAX,
+                    .abandoned = g_ptr_array_new()},
         .ring_budget = ring_budget,
         .targets = g_hash_table_new_full(NULL, NULL, NULL, free_target),
         .epoll_fd = epoll_create1(EPOLL_CLOEXEC),

@@ -77,9 +77,9 @@ typedef struct SourceOps {
     /* Opens the target. -EPERM: *ret_message names the capability that is missing. -ENOBUFS: the
      * ring budget is used up. *ret_message is a static string, set on every error. */
     int (*add)(Source *source, const CaptureTarget *target, const char **ret_message);
-    /* Hands out what is ready; tells what the ring still held (at most the last 80 ms) as lost.
-     * *ret_stats (may be NULL) is final: all that was ever told of the target, this included, and
-     * no ring; all 0 for an unknown target. */
+    /* Ends the capture of the target and hands out all that there is of it. *ret_stats (may be
+     * NULL) is final: all that was ever told of the target, this included, and no ring; all 0 for
+     * an unknown target. */
     void (*remove)(Source *source, uint32_t target_id, SourceTargetStats *ret_stats);
     /* What the kernel copies of each packet; applies to all targets, also those added later. 0: no
      * limit. */

@@ -115,19 +115,76 @@ static void test_cannot_grow(Fixture *fixture, gconstpointer budget)
                      fixture->sender.sent);
 }
 
-/* What is in the ring but not yet handed over is told as lost. */
-static void test_removed_with_packets(Fixture *fixture, gconstpointer budget)
+/* All that was sent has been handed out, and nothing comes any more. */
+static void check_removed(Fixture *fixture)
 {
-    sender_send(&fixture->sender, 100);
     SourceTargetStats stats;
     fixture->log.source->ops->remove(fixture->log.source, TARGET, &stats);
-    g_assert_cmpuint(stats.packets + stats.lost, ==, 100);
-    g_assert_cmpuint(stats.packets, ==, capture_log_count(&fixture->log));
-    g_assert_cmpuint(stats.lost, ==, fixture->log.lost);
+    uint64_t sent = fixture->sender.sent;
+    g_assert_cmpuint(capture_log_count(&fixture->log), ==, sent);
+    g_assert_cmpuint(fixture->log.duplicates, ==, 0);
+    g_assert_cmpuint(fixture->log.lost, ==, 0);
+    g_assert_cmpuint(stats.packets, ==, sent);
+    g_assert_cmpuint(stats.lost, ==, 0);
     g_assert_cmpuint(stats.ring_bytes, ==, 0);
     sender_send(&fixture->sender, 100);
     capture_log_settle(&fixture->log);
-    g_assert_cmpuint(capture_log_count(&fixture->log) + fixture->log.lost, ==, 100);
+    g_assert_cmpuint(capture_log_count(&fixture->log), ==, sent);
+}
+
+/* What was sent a moment before is in a block that is not full. */
+static void test_removed_with_packets(Fixture *fixture, gconstpointer budget)
+{
+    sender_send(&fixture->sender, 100);
+    check_removed(fixture);
+}
+
+/* After whole rounds, where blocks have been used before. */
+static void test_removed_after_rounds(Fixture *fixture, gconstpointer budget)
+{
+    for (int i = 0; i < 20; i++) {
+        sender_send(&fixture->sender, 100);
+        capture_log_settle(&fixture->log);
+    }
+    check_removed(fixture);
+}
+
+static void test_removed_full(Fixture *fixture, gconstpointer budget)
+{
+    uint64_t sent;
+    do { /* all blocks are full and one frame more has come */
+        sent = fixture->sender.sent;
+        sender_send(&fixture->sender, 1);
+    } while (sent < 2000);
+    SourceTargetStats stats;
+    fixture->log.source->ops->remove(fixture->log.source, TARGET, &stats);
+    g_assert_cmpuint(stats.lost, >, 0);
+    g_assert_cmpuint(stats.packets + stats.lost, ==, fixture->sender.sent);
+    g_assert_cmpuint(capture_log_count(&fixture->log), ==, stats.packets);
+    g_assert_cmpuint(fixture->log.duplicates, ==, 0);
+}
+
+/* A larger ring is being opened, or, some time later, has just taken over. */
+static void remove_while_growing(Fixture *fixture, unsigned rounds)
+{
+    uint64_t first = ring_bytes(fixture);
+    sender_send(&fixture->sender, 270);
+    while (ring_bytes(fixture) == first)
+        g_assert_cmpint(fixture->log.source->ops->run(fixture->log.source, 1), ==, 0);
+    for (unsigned i = 0; i < rounds; i++)
+        g_assert_cmpint(fixture->log.source->ops->run(fixture->log.source, 1), ==, 0);
+    sender_send(&fixture->sender, 30);
+    check_removed(fixture);
+}
+
+static void test_removed_while_opening(Fixture *fixture, gconstpointer budget)
+{
+    remove_while_growing(fixture, 0);
+}
+
+static void test_removed_with_old_ring(Fixture *fixture, gconstpointer budget)
+{
+    remove_while_growing(fixture, 40);
 }
 
 int main(int argc, char **argv)
@@ -144,5 +201,9 @@ int main(int argc, char **argv)
     ADD("starved", small, test_starved);
     ADD("cannot-grow", one, test_cannot_grow);
     ADD("removed-with-packets", small, test_removed_with_packets);
+    ADD("removed-after-rounds", small, test_removed_after_rounds);
+    ADD("removed-full", one, test_removed_full);
+    ADD("removed-while-opening", small, test_removed_while_opening);
+    ADD("removed-with-old-ring", small, test_removed_with_old_ring);
     return g_test_run();
 }

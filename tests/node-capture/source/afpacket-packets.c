@@ -303,6 +303,7 @@ static void test_gso_whole(void)
     CaptureLog log;
     capture_log_open(&log, 256u << 20);
     capture_log_add(&log, TARGET, pod);
+    capture_log_await_ring(&log, TARGET, 16u << 20); /* nobody serves it while the bytes are sent */
     int listener;
     netns_run(pod, listen_inside, &listener);
     GThread *receiver = g_thread_new("receiver", receive_stream, GINT_TO_POINTER(listener));

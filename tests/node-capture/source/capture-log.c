@@ -147,6 +147,15 @@ void capture_log_add(CaptureLog *log, uint32_t target_id, int netns_fd)
         g_error("add: %s: %s", message, g_strerror(-error));
 }
 
+void capture_log_await_ring(CaptureLog *log, uint32_t target_id, uint64_t bytes)
+{
+    SourceTargetStats stats = {0};
+    while (stats.ring_bytes != bytes) {
+        g_assert_cmpint(log->source->ops->run(log->source, 10), ==, 0);
+        log->source->ops->stats(log->source, target_id, &stats);
+    }
+}
+
 void capture_log_settle(CaptureLog *log)
 {
     uint64_t now = clock_unix_ns();

@@ -41,6 +41,8 @@ void capture_log_open(CaptureLog *log, uint64_t ring_budget);
 void capture_log_close(CaptureLog *log);
 
 void capture_log_add(CaptureLog *log, uint32_t target_id, int netns_fd);
+/* Runs the source until the target has one ring of so many bytes, and no other. */
+void capture_log_await_ring(CaptureLog *log, uint32_t target_id, uint64_t bytes);
 /* Runs the source until nothing captured before this call can be missing. */
 void capture_log_settle(CaptureLog *log);
 /* Packets captured, in either mode. */
