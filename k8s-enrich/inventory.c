@@ -39,7 +39,8 @@ Inventory *inventory_new(void)
     Inventory *inventory = g_new0(Inventory, 1);
     inventory->records = records_new();
     inventory->names = g_hash_table_new_full(name_hash, name_equal, name_free, NULL);
-    inventory->places.seed = (uint64_t)g_random_int() << 32 | g_random_int();
+    for (size_t i = 0; i < G_N_ELEMENTS(inventory->places.seeds); i++)
+        inventory->places.seeds[i] = (uint64_t)g_random_int() << 32 | g_random_int();
     return inventory;
 }
 

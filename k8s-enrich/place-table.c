@@ -36,24 +36,17 @@ static unsigned size_for(uint32_t n_holders)
     return size;
 }
 
-/* Shift and multiply, as in the finalizer of MurmurHash3; the first shift brings down what differs
- * in the highest bits, where the last byte of an address is. */
-static uint64_t mix(uint64_t hash)
-{
-    hash ^= hash >> 32;
-    hash *= 0xff51afd7ed558ccdu;
-    return hash ^ hash >> 29;
-}
-
-/* The role is only in the highest bits, so that the slots of an address' roles stand side by side:
- * asking for one after the other is cheap. */
+/* As common/seeded-hash.h, for keys of one length: a sum of products with secret factors, whose
+ * upper half collides by chance only. The role is only in the highest bits, so that the slots of an
+ * address' roles stand side by side: asking for one after the other is cheap. */
 static uint32_t hash_of(const PlaceTable *table, const PlaceKey *key)
 {
-    uint64_t low, high;
-    memcpy(&low, key->address.bytes, sizeof low);
-    memcpy(&high, key->address.bytes + sizeof low, sizeof high);
-    uint64_t hash = mix(table->seed ^ ((uint64_t)key->protocol << 16 | key->port) ^ low);
-    return (uint32_t)mix(hash ^ high) ^ (uint32_t)key->role << 29;
+    uint32_t words[4];
+    memcpy(words, key->address.bytes, sizeof words);
+    uint64_t sum = table->seeds[4] * ((uint32_t)key->protocol << 16 | key->port);
+    for (unsigned i = 0; i < 4; i++)
+        sum += table->seeds[i] * words[i];
+    return (uint32_t)(sum >> 32) ^ (uint32_t)key->role << 29;
 }
 
 static bool same_key(const PlaceKey *a, const PlaceKey *b)
@@ -192,5 +185,7 @@ void place_table_clear(PlaceTable *table)
 {
     g_free(table->slot_memory);
     block_array_clear(&table->blocks);
-    *table = (PlaceTable){.seed = table->seed};
+    PlaceTable empty = {0};
+    memcpy(empty.seeds, table->seeds, sizeof empty.seeds);
+    *table = empty;
 }

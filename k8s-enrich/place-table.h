@@ -26,13 +26,13 @@ typedef struct PlaceKey {
 
 /* A hash table of small slots, which stay in the processor's caches, and the places themselves in
  * blocks: whoever holds an address now is found in the one cache line that has the address too.
- * Open addressing with linear probing; all zero but for the seed is an empty table. */
+ * Open addressing with linear probing; all zero but for the seeds is an empty table. */
 typedef struct PlaceTable {
     uint8_t *tags;            /* of each slot: some bits of the hash; 0: it is empty */
     uint32_t *numbers;        /* of each slot that is not: its block's */
     void *slot_memory;        /* of both */
     size_t n_slots, n_places; /* n_slots is 0 or a power of two */
-    uint64_t seed;            /* so that nobody can choose addresses that collide */
+    uint64_t seeds[5];        /* random, so that nobody can choose addresses that collide */
     BlockArray blocks;
 } PlaceTable;
 
