@@ -195,11 +195,29 @@ static void flush(Collector *c)
         c->write_error = r;
 }
 
+/* Nodes that have just begun to hold the others back for too long. */
+static void tell_stalled(Collector *c, uint64_t now_ns)
+{
+    for (guint i = 0; i < c->nodes->len; i++) {
+        NodeStream *node = c->nodes->pdata[i];
+        uint64_t stalls = merge_stalls(c->merge, node->index);
+        if (stalls != node->stalls && node->state == NODE_STREAM_LIVE) {
+            c->counting.stalls++;
+            notes_say(c->notes, now_ns, COLLECTOR_WARNING,
+                      "%s has told nothing for more than %.1f s: the others no longer wait for it, "
+                      "so names that it knows may be missing, and its packets may come late",
+                      node_stream_name(node), (double)c->max_wait_ns / 1e9);
+        }
+        node->stalls = stalls;
+    }
+}
+
 /* All packets that may go out. */
 static void pump(Collector *c, uint64_t now_ns)
 {
     MergePacket packet;
-    merge_advance(c->merge, now_ns - c->blocked_ns);
+    if (merge_advance(c->merge, now_ns - c->blocked_ns))
+        tell_stalled(c, now_ns);
     while (!c->write_error && merge_pop(c->merge, &packet))
         take_packet(c, &packet);
     /* Out of memory: out of order is better than lost. */

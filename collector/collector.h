@@ -78,6 +78,7 @@ typedef struct CollectorStats {
     uint64_t packets_received, packets_written, bytes_written;
     uint64_t other_vantage; /* left out: seen at another vantage point */
     uint64_t late;          /* came after their watermark; written out of order */
+    uint64_t stalls; /* times that a node told nothing for so long that others did not wait */
     uint64_t lost_ring, lost_queue, lost_collector, lost_invalid; /* told lost, by stage */
     uint64_t gaps;                                                /* times a node was away */
     uint64_t unnamed;                /* packets with an end of which nothing is known */

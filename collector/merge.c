@@ -28,6 +28,7 @@ typedef struct MergeStream {
     bool used;     /* merge_add() gave it out, and merge_remove() has not taken it back */
     uint32_t held; /* buffers */
     bool live, stalled;
+    uint64_t stalls;
     uint64_t watermark_ns;
     uint64_t risen_ns; /* when the watermark rose last */
     uint64_t held_bytes;
@@ -169,15 +170,19 @@ void merge_watermark(Merge *merge, uint32_t stream, uint64_t watermark_ns, uint6
         find_frontier(merge);
 }
 
-void merge_advance(Merge *merge, uint64_t now_ns)
+bool merge_advance(Merge *merge, uint64_t now_ns)
 {
+    bool stalled = false;
     merge->now_ns = now_ns;
     for (uint32_t i = 0; i < merge->n_streams; i++) {
         MergeStream *stream = &merge->streams[i];
-        if (stream->live && now_ns > stream->risen_ns + merge->max_wait_ns)
-            stream->stalled = true;
+        if (stream->live && !stream->stalled && now_ns > stream->risen_ns + merge->max_wait_ns) {
+            stalled = stream->stalled = true;
+            stream->stalls++;
+        }
     }
     find_frontier(merge);
+    return stalled;
 }
 
 /* ---- The heap --------------------------------------------------------------------------------*/
@@ -375,6 +380,11 @@ uint64_t merge_frontier(const Merge *merge)
 bool merge_stalled(const Merge *merge, uint32_t stream)
 {
     return merge->streams[stream].stalled;
+}
+
+uint64_t merge_stalls(const Merge *merge, uint32_t stream)
+{
+    return merge->streams[stream].stalls;
 }
 
 bool merge_wants(const Merge *merge, uint32_t stream)

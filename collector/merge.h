@@ -74,8 +74,8 @@ uint32_t merge_push(Merge *merge, uint32_t stream, MergeBuffer *buffer, size_t o
 void merge_watermark(Merge *merge, uint32_t stream, uint64_t watermark_ns, uint64_t now_ns);
 
 /* Once a pass, after all that has come was pushed: finds stalled streams and lets waiting packets
- * go. */
-void merge_advance(Merge *merge, uint64_t now_ns);
+ * go. Returns whether one has stalled that had not before. */
+bool merge_advance(Merge *merge, uint64_t now_ns);
 /* The next packet that may go out. */
 bool merge_pop(Merge *merge, MergePacket *ret);
 /* The earliest packet, whether it may go out or not: at the end, and while merge_over_limit(). */
@@ -84,6 +84,7 @@ bool merge_pop_forced(Merge *merge, MergePacket *ret);
 /* Nothing earlier than this follows but late ones; UINT64_MAX while no stream is live. */
 uint64_t merge_frontier(const Merge *merge);
 bool merge_stalled(const Merge *merge, uint32_t stream);
+uint64_t merge_stalls(const Merge *merge, uint32_t stream); /* how often it has stalled so far */
 /* Flow control: whether to ask the stream for its next message. One that holds the others back
  * always may go on, so this never locks up. */
 bool merge_wants(const Merge *merge, uint32_t stream);

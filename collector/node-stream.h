@@ -77,6 +77,7 @@ typedef struct NodeStream {
     InterfaceMap *map;
     NodeQuota *quota;   /* of what is kept; set by the collector, over reconnects too */
     bool told_of_quota; /* that names are left out */
+    uint64_t stalls;    /* told, as merge_stalls() counts */
     bool told_of_facts; /* that translations or socket owners are left out */
 } NodeStream;
 

@@ -169,6 +169,11 @@ static void summarize(const Capture *capture, bool succeeded)
                                "; a node was away %" G_GUINT64_FORMAT
                                " times, with an unknown number of packets",
                                stats.gaps);
+    if (stats.stalls)
+        g_string_append_printf(text,
+                               "; a node told nothing for long %" G_GUINT64_FORMAT
+                               " times, and %" G_GUINT64_FORMAT " packets came late",
+                               stats.stalls, stats.late);
     if (stats.other_vantage)
         g_string_append_printf(text,
                                "; %" G_GUINT64_FORMAT

@@ -130,6 +130,7 @@ def check(condition, message):
         raise AssertionError(message)
 
 
-def check_names(found, namespace, owners=None):
+def check_names(found, namespace, owners=None, notes=""):
+    """notes: what the reader told, for the message."""
     wrong = faults(found, namespace, owners)
-    check(not wrong, f"{len(wrong)} of {len(found)} packets are named wrong:\n" + "\n".join(wrong[:20]))
+    check(not wrong, f"{len(wrong)} of {len(found)} packets are named wrong:\n" + "\n".join(wrong[:20]) + f"\n{notes}")

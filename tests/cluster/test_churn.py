@@ -114,6 +114,6 @@ def churn(cluster, daemon):
         check(len(senders) >= LEAST, f"only {len(senders)} of {state.made} pods sent anything in {SECONDS} s")
         missing = set(got) - {(d.sender, d.sequence) for d in found if d.to_server}
         check(not missing, f"{len(missing)} of {len(got)} datagrams are not in the file")
-        namesakes.check_names(found, namespace)
+        namesakes.check_names(found, namespace, notes=capture.notes)
         faults = judge(samples, before, after)
         check(not faults, "\n".join(faults))

@@ -166,6 +166,7 @@ static void test_silent_node(Run *run, gconstpointer data)
     run_wait_for_note(run, "Connected to node-b"); /* which says no more */
     run_send_packets(run, 0, 1, T0, 0, 5);
     run_wait_for_packets(run, 5);
+    run_wait_for_note(run, "node-b has told nothing for more than 0.3 s");
     /* It speaks at last: late, but not lost. */
     run_send_packets(run, 1, 1, T0 - SECOND, 100, 5);
     run_wait_for_packets(run, 10);
@@ -173,6 +174,7 @@ static void test_silent_node(Run *run, gconstpointer data)
     CollectorStats stats;
     collector_stats(run->collector, &stats);
     g_assert_cmpuint(stats.late, ==, 5);
+    g_assert_cmpuint(stats.stalls, >=, 1);
     g_assert_cmpuint(stats.packets_written, ==, 10);
 }
 

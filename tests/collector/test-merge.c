@@ -96,11 +96,13 @@ static void test_stall(void)
     merge_open(merge, 1, 0);
     push(merge, 0, (uint64_t[]){10}, 1, 0, WAIT / 2);
     merge_watermark(merge, 0, 10, WAIT / 2);
-    merge_advance(merge, WAIT);
+    g_assert_false(merge_advance(merge, WAIT));
     g_assert_false(merge_stalled(merge, 1));
     expect_none(merge);
-    merge_advance(merge, WAIT + 1);
+    g_assert_true(merge_advance(merge, WAIT + 1));
     g_assert_true(merge_stalled(merge, 1));
+    g_assert_cmpuint(merge_stalls(merge, 1), ==, 1);
+    g_assert_false(merge_advance(merge, WAIT + 1));
     g_assert_false(merge_stalled(merge, 0));
     expect(merge, 10);
 
