@@ -64,7 +64,7 @@ static grpc_channel *core_new(const char *target)
     args[n++] = rpc_arg(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
     args[n++] = rpc_arg(GRPC_ARG_DNS_ARES_QUERY_TIMEOUT_MS, 5000);
     /* The window that the probe finds is what a peer may have us hold while we do not read. One
-     * that delays its answers to make it large comes up to here, and then loses its streams. */
+     * that delays its answers to make it large comes up to here. */
     grpc_resource_quota *quota = grpc_resource_quota_create("remora");
     grpc_resource_quota_resize(quota, RPC_CHANNEL_MEMORY);
     args[n++] = (grpc_arg){.type = GRPC_ARG_POINTER,

@@ -118,7 +118,11 @@ RpcChannel *rpc_channel_free(RpcChannel *channel);
 int rpc_channel_call(RpcChannel *channel, const char *path, const void *request, size_t length,
                      uint64_t timeout_ns, uint8_t **ret, size_t *ret_length, GError **error);
 
-#define RPC_CHANNEL_MEMORY (32u * 1024u * 1024u) /* what a connection's received bytes take */
+/* What a connection's received bytes take at most. Beyond it gRPC ends streams rather than to hold
+ * the peer back, so it must be out of reach of honest peers: those get a window of twice what
+ * passes in a round trip, 16 MiB at least, and on a busy machine round trips are long (40 MiB were
+ * seen). */
+#define RPC_CHANNEL_MEMORY (256u * 1024u * 1024u)
 
 typedef struct RpcStreamHandlers {
     /* Memory for the next message, which then goes there and nowhere else; message() follows at
@@ -139,8 +143,8 @@ typedef struct RpcStreamHandlers {
 RpcStream *rpc_stream_open(RpcChannel *channel, const char *path, const void *request,
                            size_t length, const RpcStreamHandlers *handlers, void *userdata);
 /* Asks for the next message; nothing if that was already asked for. From any thread. Holding back
- * is flow control: beyond what fits into a round trip (RPC_CHANNEL_MEMORY at most) the peer cannot
- * send. */
+ * is flow control: beyond twice what fits into a round trip the peer cannot send; one that cheats
+ * and fills RPC_CHANNEL_MEMORY loses the stream. */
 void rpc_stream_read(RpcStream *stream);
 /* From any thread, any number of times; closed(-ECANCELED) follows, or has come. */
 void rpc_stream_cancel(RpcStream *stream);

@@ -69,6 +69,7 @@ static const struct {
     {"Socket closed", "the connection was closed by the peer"},
     {"GOAWAY received", "the connection was closed by the peer"},
     {"Trying to connect an http1.x server", "the peer speaks HTTP/1, not gRPC"},
+    {"Buffers full", "more has arrived than may wait to be read"},
     {"larger than max", "the message is larger than 4 MiB"},
 };
 

@@ -254,8 +254,12 @@ void reader_resume(Reader *reader)
 
 void reader_wait_messages(Reader *reader, unsigned at_least)
 {
+    gint64 until = g_get_monotonic_time() + PATIENCE_S * G_USEC_PER_SEC;
     g_mutex_lock(&reader->lock);
-    wait_for(&reader->lock, &reader->changed, &reader->messages, at_least);
+    while (reader->messages < at_least)
+        if (reader->closed || !g_cond_wait_until(&reader->changed, &reader->lock, until))
+            g_error("%u messages have come of %u; the stream %s", reader->messages, at_least,
+                    reader->closed ? reader->text : "is open");
     g_mutex_unlock(&reader->lock);
 }
 
