@@ -19,9 +19,10 @@
 #define FAMILY_IPV4  2
 #define FAMILY_IPV6  10
 #define PROTOCOL_TCP 6
-#define CALLS_MAX    4 /* of a thread, one within another: TLS in TLS, and functions that call others */
-#define TAKE_REST    2 /* TlsTake of tls/keys.h */
-#define TAKE_EVERY   4
+#define CALLS_MAX \
+    4 /* of a thread, one within another: TLS in TLS, and functions that call others */
+#define TAKE_REST        2 /* TlsTake of tls/keys.h */
+#define TAKE_EVERY       4
 #define APPLICATION_DATA 23 /* RFC 8446, 5.1 */
 
 struct {
@@ -167,7 +168,8 @@ static __always_inline void set_role(const struct tls_session *key, __u64 role)
 {
     struct plaintext_connection *connection = find_or_begin(key);
     if (connection) {
-        connection->flags = (connection->flags & ~(__u64)(PLAINTEXT_CLIENT | PLAINTEXT_SERVER)) | role;
+        connection->flags =
+            (connection->flags & ~(__u64)(PLAINTEXT_CLIENT | PLAINTEXT_SERVER)) | role;
     }
 }
 
@@ -233,26 +235,26 @@ static __always_inline void give_up(struct copy *copy, __u64 *counter)
     __sync_fetch_and_add(counter, copy->event.length);
 }
 
-#define COPY_CHUNK(room)                                                                           \
-    do {                                                                                           \
-        struct plaintext_event *event = bpf_ringbuf_reserve(&events, sizeof(*event) + (room), 0);  \
-        __u32 length = copy->event.length;                                                         \
-        if (!event) {                                                                              \
-            give_up(copy, &lost);                                                                  \
-            return;                                                                                \
-        }                                                                                          \
-        *event = copy->event;                                                                      \
-        asm volatile("" : "+r"(length));                                                           \
-        if (length > (room)) {                                                                     \
-            length = (room);                                                                       \
-        }                                                                                          \
-        if (bpf_copy_from_user(event->data, length, (void *)copy->from) < 0) {                     \
-            give_up(copy, &unreadable);                                                            \
-            bpf_ringbuf_discard(event, 0);                                                         \
-            return;                                                                                \
-        }                                                                                          \
-        __sync_fetch_and_add(&taken, length);                                                      \
-        bpf_ringbuf_submit(event, 0);                                                              \
+#define COPY_CHUNK(room)                                                                          \
+    do {                                                                                          \
+        struct plaintext_event *event = bpf_ringbuf_reserve(&events, sizeof(*event) + (room), 0); \
+        __u32 length = copy->event.length;                                                        \
+        if (!event) {                                                                             \
+            give_up(copy, &lost);                                                                 \
+            return;                                                                               \
+        }                                                                                         \
+        *event = copy->event;                                                                     \
+        asm volatile("" : "+r"(length));                                                          \
+        if (length > (room)) {                                                                    \
+            length = (room);                                                                      \
+        }                                                                                         \
+        if (bpf_copy_from_user(event->data, length, (void *)copy->from) < 0) {                    \
+            give_up(copy, &unreadable);                                                           \
+            bpf_ringbuf_discard(event, 0);                                                        \
+            return;                                                                               \
+        }                                                                                         \
+        __sync_fetch_and_add(&taken, length);                                                     \
+        bpf_ringbuf_submit(event, 0);                                                             \
     } while (0)
 
 /* Records of the ring have a length that is known when the program is loaded. */

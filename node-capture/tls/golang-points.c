@@ -9,15 +9,15 @@
 #include "node-capture/tls/instruction.h"
 #include "node-capture/tls/points-find.h"
 
-#define PREFIX           "crypto/tls.(*Conn)."
-#define FUNCTION_MAX     65536 /* bytes */
-#define CHECK_MAX        8     /* instructions of the check of the stack */
-#define PROLOGUE_MAX     40
-#define RETURNS_MAX      24
-#define REGISTER_RAX     0
-#define REGISTER_RBX     3
-#define REGISTER_RSP     4
-#define ARGUMENT_CONN    8 /* from the stack pointer at the entry */
+#define PREFIX          "crypto/tls.(*Conn)."
+#define FUNCTION_MAX    65536 /* bytes */
+#define CHECK_MAX       8     /* instructions of the check of the stack */
+#define PROLOGUE_MAX    40
+#define RETURNS_MAX     24
+#define REGISTER_RAX    0
+#define REGISTER_RBX    3
+#define REGISTER_RSP    4
+#define ARGUMENT_CONN   8 /* from the stack pointer at the entry */
 #define ARGUMENT_BUFFER 16
 
 typedef struct Function {
@@ -46,7 +46,8 @@ static bool look_up(ElfImage *image, const GoTable *table, const char *name, Fun
     }
     code.length = (size_t)(end - address);
     *ret = (Function){name, code, golang_abi(image, table, address)};
-    return ret->abi != GO_ABI_UNKNOWN || fail(points, name, "what it begins with is not understood");
+    return ret->abi != GO_ABI_UNKNOWN ||
+           fail(points, name, "what it begins with is not understood");
 }
 
 static bool decode(const Function *function, size_t at, Instruction *ret)
@@ -116,7 +117,8 @@ static bool keeps_arguments(const Function *function)
                    instruction.source == REGISTER_RSP) {
             depth -= instruction.value;
         } else if (instruction.operation == OPERATION_STORE && instruction.target == REGISTER_RSP) {
-            conn |= instruction.source == REGISTER_RAX && instruction.value == depth + ARGUMENT_CONN;
+            conn |=
+                instruction.source == REGISTER_RAX && instruction.value == depth + ARGUMENT_CONN;
             buffer |=
                 instruction.source == REGISTER_RBX && instruction.value == depth + ARGUMENT_BUFFER;
         }

@@ -13,7 +13,8 @@ static bool is_listening_in(const char *path, uint16_t port)
     FILE *file = fopen(path, "re");
     while (file && !found && fgets(line, sizeof(line), file)) {
         unsigned local, state;
-        if (sscanf(line, "%*u: %*32[0-9A-Fa-f]:%4x %*32[0-9A-Fa-f]:%*4x %2x", &local, &state) == 2) {
+        if (sscanf(line, "%*u: %*32[0-9A-Fa-f]:%4x %*32[0-9A-Fa-f]:%*4x %2x", &local, &state) ==
+            2) {
             found = local == port && state == STATE_LISTEN;
         }
     }

@@ -22,7 +22,7 @@
 #define DISPATCH_BYTES (4u << 20)
 #define ENOUGH         (-EAGAIN) /* for this time */
 #define TOLD_MAX       (2u * PLAINTEXT_CONNECTIONS)
-#define LIFE_SHIFT     40        /* numbers of connections are the program's, which begin again */
+#define LIFE_SHIFT     40 /* numbers of connections are the program's, which begin again */
 
 enum { ENTRIES, RETURNS, GO_POINTS, LINKS };
 
@@ -49,8 +49,8 @@ struct PlaintextHooks {
     GHashTable *hooks; /* &hook->id -> Hook */
     GHashTable *told;  /* &told->id -> Told */
     uint64_t last_id, life;
-    uint64_t clock_ns;   /* Unix time less monotonic time, of this dispatch */
-    size_t dispatched;   /* bytes */
+    uint64_t clock_ns; /* Unix time less monotonic time, of this dispatch */
+    size_t dispatched; /* bytes */
 };
 
 static void hook_free(gpointer data)
@@ -263,24 +263,20 @@ int plaintext_hooks_set_netns(PlaintextHooks *hooks, uint64_t inode, unsigned ta
 static bool belongs(const TlsPoint *point, unsigned link)
 {
     bool is_go = point->kind >= TLS_POINT_GO_CLIENT;
-    return link == GO_POINTS ? is_go
-           : link == RETURNS ? tls_point_returns(point->kind)
-                             : !is_go;
+    return link == GO_POINTS ? is_go : link == RETURNS ? tls_point_returns(point->kind) : !is_go;
 }
 
 static int attach_link(PlaintextHooks *hooks, int fd, const TlsPoints *points, unsigned link,
                        Uprobes **ret)
 {
     const struct plaintext_bpf *program = hooks->program;
-    const struct bpf_program *multi[LINKS] = {program->progs.on_enter_multi,
-                                              program->progs.on_leave_multi,
-                                              program->progs.on_go_multi};
+    const struct bpf_program *multi[LINKS] = {
+        program->progs.on_enter_multi, program->progs.on_leave_multi, program->progs.on_go_multi};
     const struct bpf_program *single[LINKS] = {program->progs.on_enter_single,
                                                program->progs.on_leave_single,
                                                program->progs.on_go_single};
     uint64_t offsets[TLS_POINTS_MAX], cookies[TLS_POINTS_MAX];
-    UprobesAt at = {
-        .fd = fd, .at_return = link == RETURNS, .offsets = offsets, .cookies = cookies};
+    UprobesAt at = {.fd = fd, .at_return = link == RETURNS, .offsets = offsets, .cookies = cookies};
     for (unsigned i = 0; i < points->count; i++) {
         const TlsPoint *point = &points->points[i];
         if (belongs(point, link)) {
@@ -322,8 +318,7 @@ int plaintext_hooks_attach(PlaintextHooks *hooks, int fd, const TlsPoints *point
         return -EEXIST;
     }
     Hook *hook = g_new0(Hook, 1);
-    *hook = (Hook){
-        .id = ++hooks->last_id, .device = status.st_dev, .inode = status.st_ino};
+    *hook = (Hook){.id = ++hooks->last_id, .device = status.st_dev, .inode = status.st_ino};
     int error = 0;
     for (unsigned link = ENTRIES; link < LINKS && !error; link++) {
         error = attach_link(hooks, fd, points, link, &hook->probes[link]);
@@ -354,7 +349,8 @@ static int load(PlaintextHooks *hooks, const TlsHooks *keys)
     uprobes_prepare_multi(program->progs.on_leave_multi);
     uprobes_prepare_multi(program->progs.on_go_multi);
     int error = bpf_map__reuse_fd(program->maps.told_sessions, tls_hooks_sessions_fd(keys));
-    error = error ? error : bpf_map__reuse_fd(program->maps.handshakes, tls_hooks_handshakes_fd(keys));
+    error =
+        error ? error : bpf_map__reuse_fd(program->maps.handshakes, tls_hooks_handshakes_fd(keys));
     error = error ? error : plaintext_bpf__load(program);
     error = error ? error : plaintext_bpf__attach(program);
     if (error) {

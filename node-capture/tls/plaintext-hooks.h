@@ -24,8 +24,8 @@ int plaintext_hooks_new(const TlsHooks *keys, PlaintextCallback callback, void *
 PlaintextHooks *plaintext_hooks_free(PlaintextHooks *hooks);
 
 /* Attaches to all points of a file, by its inode, whatever path it has opened; `fd` is used during
- * the call only. 0; -EEXIST: the file is hooked, *ret_hook is it; -EINVAL: there are no points; else
- * what the kernel says. */
+ * the call only. 0; -EEXIST: the file is hooked, *ret_hook is it; -EINVAL: there are no points;
+ * else what the kernel says. */
 int plaintext_hooks_attach(PlaintextHooks *hooks, int fd, const TlsPoints *points,
                            uint64_t *ret_hook);
 /* -ENOENT: there is no such hook. */

@@ -13,6 +13,11 @@ static const struct {
     TlsPointKind kind;
 } functions[] = {
     /* OpenSSL, BoringSSL, LibreSSL */
+    {"SSL_read", OPENSSL, TLS_POINT_READ},
+    {"SSL_read_ex", OPENSSL, TLS_POINT_READ_EX},
+    {"SSL_write", OPENSSL, TLS_POINT_WRITE},
+    {"SSL_write_ex", OPENSSL, TLS_POINT_WRITE_EX},
+    {"SSL_write_ex2", OPENSSL, TLS_POINT_WRITE_EX2},
     {"SSL_new", OPENSSL, TLS_POINT_NEW},
     {"SSL_clear", OPENSSL, TLS_POINT_BEGIN},
     {"SSL_free", OPENSSL, TLS_POINT_END},
@@ -21,11 +26,6 @@ static const struct {
     {"SSL_connect", OPENSSL, TLS_POINT_CLIENT},
     {"SSL_accept", OPENSSL, TLS_POINT_SERVER},
     {"SSL_do_handshake", OPENSSL, TLS_POINT_HANDSHAKE},
-    {"SSL_read", OPENSSL, TLS_POINT_READ},
-    {"SSL_write", OPENSSL, TLS_POINT_WRITE},
-    {"SSL_read_ex", OPENSSL, TLS_POINT_READ_EX},
-    {"SSL_write_ex", OPENSSL, TLS_POINT_WRITE_EX},
-    {"SSL_write_ex2", OPENSSL, TLS_POINT_WRITE_EX2},
     {"SSL_read_early_data", OPENSSL, TLS_POINT_READ_EX},
     {"SSL_write_early_data", OPENSSL, TLS_POINT_WRITE_EX},
     {"gnutls_init", GNUTLS, TLS_POINT_NEW_AT},
@@ -115,6 +115,32 @@ bool points_add(const ElfImage *image, TlsPoints *points, TlsPoint point)
     return true;
 }
 
+static uint64_t address_of(const ElfSymbol *found, const char *name)
+{
+    for (size_t i = 0; i < FUNCTIONS; i++) {
+        if (strcmp(functions[i].name, name) == 0) {
+            return found[i].address;
+        }
+    }
+    return 0;
+}
+
+/* Then the functions that call them are not needed. */
+static bool add_openssl_internal(ElfImage *image, const ElfSymbol *found, TlsPoints *points)
+{
+    const OpensslFunctions known = {
+        .read = address_of(found, "SSL_read"),
+        .read_ex = address_of(found, "SSL_read_ex"),
+        .write = address_of(found, "SSL_write"),
+        .write_ex = address_of(found, "SSL_write_ex"),
+        .write_ex2 = address_of(found, "SSL_write_ex2"),
+    };
+    TlsPoint read, write;
+    return known.read && known.read_ex && known.write && known.write_ex &&
+           points_find_openssl(image, &known, &read, &write) && points_add(image, points, read) &&
+           points_add(image, points, write);
+}
+
 static bool is_reading(TlsPointKind kind)
 {
     return kind == TLS_POINT_READ || kind == TLS_POINT_READ_EX;
@@ -122,7 +148,7 @@ static bool is_reading(TlsPointKind kind)
 
 static bool is_writing(TlsPointKind kind)
 {
-    return kind == TLS_POINT_WRITE || kind == TLS_POINT_WRITE_EX;
+    return kind == TLS_POINT_WRITE || kind == TLS_POINT_WRITE_EX || kind == TLS_POINT_WRITE_EX2;
 }
 
 void points_find_symbols(ElfImage *image, TlsPoints *points)
@@ -140,9 +166,12 @@ void points_find_symbols(ElfImage *image, TlsPoints *points)
         writes[functions[i].family] |= is_there && is_writing(functions[i].kind);
         ends[functions[i].family] |= is_there && functions[i].kind == TLS_POINT_END;
     }
+    bool has_internal = add_openssl_internal(image, found, points);
     for (size_t i = 0; i < FUNCTIONS; i++) {
         Family family = functions[i].family;
-        if (reads[family] && writes[family] && ends[family] && found[i].address) {
+        bool is_covered = has_internal && family == OPENSSL &&
+                          (is_reading(functions[i].kind) || is_writing(functions[i].kind));
+        if (reads[family] && writes[family] && ends[family] && found[i].address && !is_covered) {
             points_add(image, points,
                        (TlsPoint){.kind = functions[i].kind,
                                   .name = functions[i].name,

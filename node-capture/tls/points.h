@@ -15,8 +15,8 @@
 
 typedef struct TlsPoint {
     TlsPointKind kind;
-    bool on_stack;    /* Go: arguments and results are there */
-    const char *name; /* of the function; static */
+    bool on_stack;            /* Go: arguments and results are there */
+    const char *name;         /* of the function; static */
     uint64_t address, offset; /* in memory before relocation; in the file, as uprobes want it */
 } TlsPoint;
 

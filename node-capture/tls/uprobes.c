@@ -20,8 +20,8 @@ struct link_create_uprobe_multi {
 };
 
 struct Uprobes {
-    int link_fd;             /* of a multi-probe, or -1 */
-    unsigned count;          /* of `links` */
+    int link_fd;              /* of a multi-probe, or -1 */
+    unsigned count;           /* of `links` */
     struct bpf_link *links[]; /* of perf events */
 };
 

@@ -53,7 +53,10 @@ static void on_plaintext(const TlsPlaintext *plaintext, void *userdata)
     keep(plaintext);
     printf(" %c %" PRIu64 " %zu %d %d %d %d", plaintext->direction == TLS_READ ? 'r' : 'w',
            plaintext->offset, plaintext->length, plaintext->from_start, plaintext->has_secrets,
-           plaintext->is_server, plaintext->family == AF_INET ? 4 : plaintext->family ? 6 : 0);
+           plaintext->is_server,
+           plaintext->family == AF_INET ? 4
+           : plaintext->family          ? 6
+                                        : 0);
     print_address(plaintext->family, &plaintext->local);
     print_address(plaintext->family, &plaintext->remote);
     putchar('\n');
