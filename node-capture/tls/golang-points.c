@@ -37,9 +37,6 @@ static bool look_up(ElfImage *image, const GoTable *table, const char *name, Fun
 {
     uint64_t end = 0, address = golang_table_look_up(image, table, name, &end);
     ElfRange code = elf_at(image, address);
-    if (!address) {
-        return fail(points, name, "the linker left it out or inlined it");
-    }
     if (end <= address || end - address > FUNCTION_MAX || code.length < end - address ||
         !elf_is_code(image, address)) {
         return fail(points, name, "the table of functions leads out of the code");
@@ -161,6 +158,36 @@ static bool add_read(ElfImage *image, const GoTable *table, TlsPoints *points)
     return add_returns(image, &function, points);
 }
 
+/* The linker drops what is not called. */
+static bool has(ElfImage *image, const GoTable *table, const char *name)
+{
+    return golang_table_look_up(image, table, name, NULL) != 0;
+}
+
+static bool add_all(ElfImage *image, const GoTable *table, TlsPoints *points)
+{
+    static const struct {
+        const char *name;
+        TlsPointKind kind;
+    } entries[] = {
+        {PREFIX "clientHandshake", TLS_POINT_GO_CLIENT},
+        {PREFIX "serverHandshake", TLS_POINT_GO_SERVER},
+        {PREFIX "writeRecordLocked", TLS_POINT_GO_WRITE},
+        {PREFIX "Close", TLS_POINT_GO_END},
+    };
+    unsigned before = points->count;
+    for (size_t i = 0; i < sizeof(entries) / sizeof(*entries); i++) {
+        if (has(image, table, entries[i].name) &&
+            !add_entry(image, table, entries[i].name, entries[i].kind, points)) {
+            return false;
+        }
+    }
+    if (points->count == before) {
+        return fail(points, "crypto/tls", "the linker left out or inlined its functions");
+    }
+    return !has(image, table, PREFIX "Read") || add_read(image, table, points);
+}
+
 void points_find_golang(ElfImage *image, TlsPoints *points)
 {
     GoTable table;
@@ -172,13 +199,7 @@ void points_find_golang(ElfImage *image, TlsPoints *points)
         fail(points, "crypto/tls", "its functions are not understood on this processor yet");
         return;
     }
-    /* Either of both handshakes may be missing: the linker drops what is not called. */
-    bool client = add_entry(image, &table, PREFIX "clientHandshake", TLS_POINT_GO_CLIENT, points);
-    bool server = add_entry(image, &table, PREFIX "serverHandshake", TLS_POINT_GO_SERVER, points);
-    if ((!client && !server) ||
-        !add_entry(image, &table, PREFIX "writeRecordLocked", TLS_POINT_GO_WRITE, points) ||
-        !add_entry(image, &table, PREFIX "Close", TLS_POINT_GO_END, points) ||
-        !add_read(image, &table, points)) {
+    if (!add_all(image, &table, points)) {
         points->count = before;
         return;
     }

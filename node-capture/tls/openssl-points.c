@@ -76,8 +76,8 @@ bool points_find_openssl(ElfImage *image, const OpensslFunctions *functions, Tls
     }
     /* Since 3.3, SSL_write_ex goes by way of SSL_write_ex2. */
     uint64_t by_ex = callee_of(image, functions->write_ex, &ignored);
-    if (by_ex != write && (!functions->write_ex2 ||
-                           callee_of(image, functions->write_ex2, &ignored) != write)) {
+    if (by_ex != write &&
+        (!functions->write_ex2 || callee_of(image, functions->write_ex2, &ignored) != write)) {
         return false;
     }
     *ret_read =

@@ -190,7 +190,7 @@ def test_plaintext_of_go(folder):
     """Every instruction that returns from Read, by objdump; and where the stack has been checked."""
     source, path = os.path.join(folder, "plain.go"), os.path.join(folder, "plain")
     with open(source, "w", encoding="ascii") as file:
-        file.write('package main\nimport "crypto/tls"\nfunc main() { c, _ := tls.Dial("tcp", "", nil); c.Read(nil); c.Write(nil) }\n')
+        file.write('package main\nimport "crypto/tls"\nfunc main() { c, _ := tls.Dial("tcp", "", nil); c.Read(nil); c.Write(nil); c.Close() }\n')
     go_build(path, source)
     text = {name: run("objdump", "-d", "--no-show-raw-insn", f"--disassemble=crypto/tls.(*Conn).{name}", path)
             for name in ("Read", "writeRecordLocked", "clientHandshake", "Close")}

@@ -319,7 +319,8 @@ def programs():
 def programs_of(pid):
     numbers = set()
     for name in os.listdir(f"/proc/{pid}/fdinfo"):
-        with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
+        # Some are open for a moment only.
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
             numbers |= {int(line.split()[1]) for line in file if line.startswith("prog_id:")}
     return numbers
 

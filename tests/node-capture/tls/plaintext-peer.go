@@ -19,6 +19,8 @@ func must(err error) {
 	}
 }
 
+const total = 100000 // that a server waits for
+
 // Reads into a buffer on the stack, which grows meanwhile.
 func receive(c *tls.Conn, length int) []byte {
 	var buffer [3000]byte
@@ -50,7 +52,7 @@ func serve(key, cert string) {
 		must(err)
 		go func(c *tls.Conn) {
 			first := receive(c, 1)
-			all := append(first, receive(c, 300000-len(first))...)
+			all := append(first, receive(c, total-len(first))...)
 			_, err := c.Write(bytes.ToLower(all))
 			must(err)
 			c.Close()

@@ -354,12 +354,12 @@ def test_go(folder):
         with Taken(folder, KEYS | EVERY) as taken, Peer("serve", key, cert, command=[path]) as peer, \
                 Peer("connect", peer.first, version, command=[path]) as client:
             taken.wait_hooks(2)
-            client.do("many", 8, 300000)
+            client.do("many", 8, 100000)
             seeds = range(8)
-            both = {c.bytes("w"): c.bytes("r") for c in wait_all(taken, client.pid, 8, 600000)}
-            check_equal(both, {b"%c" % (65 + i) * 300000: b"%c" % (97 + i) * 300000 for i in seeds}, "what the client said")
-            both = {c.bytes("r"): c.bytes("w") for c in wait_all(taken, peer.pid, 8, 600000)}
-            check_equal(both, {b"%c" % (65 + i) * 300000: b"%c" % (97 + i) * 300000 for i in seeds}, "what the server said")
+            both = {c.bytes("w"): c.bytes("r") for c in wait_all(taken, client.pid, 8, 200000)}
+            check_equal(both, {b"%c" % (65 + i) * 100000: b"%c" % (97 + i) * 100000 for i in seeds}, "what the client said")
+            both = {c.bytes("r"): c.bytes("w") for c in wait_all(taken, peer.pid, 8, 200000)}
+            check_equal(both, {b"%c" % (65 + i) * 100000: b"%c" % (97 + i) * 100000 for i in seeds}, "what the server said")
             check_equal({f for c in taken.of(client.pid) for f in c.flags}, {(1, 1, 0)}, "the client's")
             check_equal({f for c in taken.of(peer.pid) for f in c.flags}, {(1, 1, 1)}, "the server's")
             check_equal({s[0] for c in taken.of(client.pid, peer.pid) for s in c.sockets}, {4}, "family")
