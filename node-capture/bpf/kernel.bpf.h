@@ -64,7 +64,10 @@ struct cgrp_cset_link {
     struct list_head cgrp_link;
 };
 
+struct files_struct;
+
 struct task_struct {
+    struct files_struct *files;
     int pid;
     int tgid;
     char comm[16];
@@ -107,8 +110,22 @@ struct tcp_sock {
     int unused;
 };
 
+struct inode {
+    __u16 i_mode;
+};
+
 struct file {
-    int unused;
+    void *private_data;
+    struct inode *f_inode;
+};
+
+struct fdtable {
+    unsigned int max_fds;
+    struct file **fd;
+};
+
+struct files_struct {
+    struct fdtable *fdt;
 };
 
 struct socket {

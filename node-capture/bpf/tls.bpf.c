@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "node-capture/bpf/kernel.bpf.h"
+#include "node-capture/bpf/sessions.bpf.h"
 #include "node-capture/bpf/tls.h"
 
 #define PT_REGS_BYTES 512 /* more than any processor's */
@@ -121,6 +122,26 @@ static __always_inline void fetch_label(void *context, const struct tls_probe *p
     bpf_copy_from_user(&first, sizeof(first), (void *)value_of(context, probe, &probe->label));
 }
 
+/* Of TLS 1.3, Wireshark needs those of the handshake, too: later ones alone are of no use. The
+ * seventh letter tells CLIENT_RANDOM, and these, from all others. */
+static __always_inline void remember_session(void *context, const struct tls_probe *probe,
+                                             const struct tls_event *event)
+{
+    struct tls_session key = {.session = value_of(context, probe, &probe->session),
+                              .pid = event->pid};
+    if (event->label[7] != 'R' && event->label[7] != 'H') {
+        return;
+    }
+    if (probe->goroutine.kind != TLS_VALUE_NONE) {
+        key.session = value_of(context, probe, &probe->goroutine);
+        const __u64 *connection = bpf_map_lookup_elem(&handshakes, &key);
+        key.session = connection ? *connection : 0;
+    }
+    if (key.session) {
+        bpf_map_update_elem(&told_sessions, &key, &event->netns, BPF_ANY);
+    }
+}
+
 static __always_inline int on_key_log(void *context, bool can_sleep)
 {
     __u64 cookie = bpf_get_attach_cookie(context);
@@ -153,6 +174,7 @@ static __always_inline int on_key_log(void *context, bool can_sleep)
         bpf_ringbuf_discard(event, 0);
         return 0;
     }
+    remember_session(context, probe, event);
     __sync_fetch_and_add(&taken, 1);
     bpf_ringbuf_submit(event, 0);
     return 0;

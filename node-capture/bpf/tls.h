@@ -5,6 +5,7 @@
 #define TLS_RING_BYTES   (1024 * 1024) /* some 3,800 secrets */
 #define TLS_PROBES       4096          /* functions that are hooked at the same time */
 #define TLS_NAMESPACES   16384         /* network namespaces of targets */
+#define TLS_SESSIONS     16384         /* that are known to have told their secrets */
 #define TLS_LABEL_SIZE   40
 #define TLS_RANDOM_BYTES 32
 #define TLS_SECRET_BYTES 64 /* the longest hash; a master secret has 48 */
@@ -21,11 +22,19 @@ struct tls_value {
 
 struct tls_probe {
     struct tls_value session, label, label_length, secret, secret_length, random;
-    __u16 stack_pointer;    /* its offset in struct pt_regs */
-    __u16 steps;            /* of `way` */
-    __s32 way[TLS_WAY_MAX]; /* from the session to the random: all but the last are followed */
+    struct tls_value goroutine; /* Go: has no session */
+    __u16 stack_pointer;        /* its offset in struct pt_regs */
+    __u16 steps;                /* of `way` */
+    __s32 way[TLS_WAY_MAX];     /* from the session to the random: all but the last are followed */
 };
-_Static_assert(sizeof(struct tls_probe) == 44, "no padding");
+_Static_assert(sizeof(struct tls_probe) == 48, "no padding");
+
+struct tls_session {
+    __u64 session; /* its address in the process; Go: of the connection or the goroutine */
+    __u32 pid;     /* thread group */
+    __u32 spare;   /* 0 */
+};
+_Static_assert(sizeof(struct tls_session) == 16, "no padding");
 
 struct tls_event {
     __u64 time_ns; /* monotonic */

@@ -97,6 +97,22 @@ static void print_implementation(TlsArch arch, const TlsImplementation *found, F
     }
 }
 
+/* Points of one function stand together. */
+static void print_points(const TlsPoints *points, FILE *out)
+{
+    if (points->count) {
+        fputs("  plaintext can be taken at\n", out);
+    } else if (*points->reason) {
+        fprintf(out, "  plaintext cannot be taken, because %s\n", points->reason);
+    }
+    for (unsigned i = 0; i < points->count; i++) {
+        const TlsPoint *point = &points->points[i];
+        fprintf(out, "    %s %s: address 0x%" PRIx64 ", offset in the file 0x%" PRIx64 "%s\n",
+                tls_point_kind_name(point->kind), point->name, point->address, point->offset,
+                tls_point_returns(point->kind) ? ", and its return" : "");
+    }
+}
+
 void tls_explain_file(const char *path, const TlsFile *file, FILE *out)
 {
     fprintf(out, "%s\n  ELF, %s, %s, build id ", path,
@@ -112,6 +128,7 @@ void tls_explain_file(const char *path, const TlsFile *file, FILE *out)
     if (!file->n_implementations) {
         fprintf(out, "  %s\n", file->is_go ? "a Go program without crypto/tls" : "no TLS in it");
     }
+    print_points(&file->plaintext, out);
     fprintf(out, "  looked at %" PRIu64 " bytes%s\n", file->work,
             file->work >= file->work_limit ? ": too many, the search was given up" : "");
 }

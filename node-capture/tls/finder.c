@@ -7,6 +7,7 @@
 #include "node-capture/tls/golang.h"
 #include "node-capture/tls/key-log-function.h"
 #include "node-capture/tls/library.h"
+#include "node-capture/tls/points-find.h"
 
 static void refuse(TlsImplementation *implementation, const char *reason)
 {
@@ -59,6 +60,22 @@ static void give_up(TlsFile *file)
     }
 }
 
+static void find_points(ElfImage *image, bool has_go_tls, TlsFile *file)
+{
+    points_find_symbols(image, &file->plaintext);
+    if (has_go_tls) {
+        points_find_golang(image, &file->plaintext);
+    }
+    if (elf_exhausted(image)) {
+        file->plaintext.count = 0;
+        snprintf(file->plaintext.reason, sizeof(file->plaintext.reason),
+                 "the file took too much work and was not looked through");
+    } else if (!file->plaintext.count && file->n_implementations && !*file->plaintext.reason) {
+        snprintf(file->plaintext.reason, sizeof(file->plaintext.reason),
+                 "its functions that read and write have no symbols, or are not known");
+    }
+}
+
 int tls_find(const uint8_t *bytes, size_t length, TlsFile *ret)
 {
     ElfImage image;
@@ -84,6 +101,7 @@ int tls_find(const uint8_t *bytes, size_t length, TlsFile *ret)
     if (!has_go_tls && !count) {
         memset(ret->implementations, 0, sizeof(ret->implementations));
     }
+    find_points(&image, has_go_tls, ret);
     ret->work = image.work;
     ret->work_limit = image.work_limit;
     if (elf_exhausted(&image)) {

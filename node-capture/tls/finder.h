@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Finds in an ELF file what a hook needs to take the secrets of TLS connections: the internal
  * function that is called with (session, label, secret, length) at each secret. It is found by
- * structure, not by versions. docs/tls.md says how.
+ * structure, not by versions. Where plaintext is seen, it tells as well (points.h). docs/tls.md
+ * says how.
  *
  * Pure: bytes in, answer out; no allocation, no I/O, no globals, any thread. The bytes are not
  * trusted; the time is bounded by their length (TlsFile.work). */
@@ -10,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "node-capture/tls/points.h"
 
 #define TLS_CHAIN_MAX           4
 #define TLS_OFFSET_MAX          65536 /* in an object */
@@ -41,6 +44,7 @@ typedef enum TlsPlaceKind {
     TLS_NOWHERE,
     TLS_C_ARGUMENT,  /* integer argument `number` of the C ABI, from 0 */
     TLS_GO_ARGUMENT, /* integer argument `number` of Go's register ABI, from 0 */
+    TLS_GO_ROUTINE,  /* the goroutine that runs, in Go's register ABI */
     TLS_STACK,       /* 8 bytes at the stack pointer + `number` */
 } TlsPlaceKind;
 
@@ -120,6 +124,7 @@ typedef struct TlsFile {
     bool is_go;             /* a Go program, with crypto/tls or without */
     unsigned n_implementations;
     TlsImplementation implementations[TLS_IMPLEMENTATIONS_MAX];
+    TlsPoints plaintext;
     uint64_t work, work_limit; /* bytes looked at; at the limit the search was given up */
 } TlsFile;
 

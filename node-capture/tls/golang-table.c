@@ -195,7 +195,8 @@ static uint64_t entry_address(ElfImage *image, const GoTable *table, uint64_t en
     return elf_pointer(image, table->range.address + entry_at, &entry) ? entry : 0;
 }
 
-uint64_t golang_table_look_up(ElfImage *image, const GoTable *table, const char *name)
+uint64_t golang_table_look_up(ElfImage *image, const GoTable *table, const char *name,
+                              uint64_t *ret_end)
 {
     ElfRange names = {table->range.bytes + table->names, table->range.length - table->names, 0};
     const uint8_t *found = names.bytes;
@@ -215,6 +216,9 @@ uint64_t golang_table_look_up(ElfImage *image, const GoTable *table, const char 
         uint64_t entry_at, info, offset;
         if (read_function(table, i, &entry_at, &info) &&
             read_number(table, info + entry_size, 4, &offset) && offset == wanted) {
+            if (ret_end) { /* behind the last one stands the end of all */
+                *ret_end = entry_address(image, table, entry_at + 2 * entry_size);
+            }
             return entry_address(image, table, entry_at);
         }
     }

@@ -23,5 +23,7 @@ typedef struct GoTable {
 
 /* By its section, or by its magic number where there are no sections. */
 bool golang_table_find(ElfImage *image, GoTable *ret);
-/* The address of the function of that name; 0: none. */
-uint64_t golang_table_look_up(ElfImage *image, const GoTable *table, const char *name);
+/* The address of the function of that name; 0: none. *ret_end, which may be NULL: where the next
+ * one begins, or 0. */
+uint64_t golang_table_look_up(ElfImage *image, const GoTable *table, const char *name,
+                              uint64_t *ret_end);

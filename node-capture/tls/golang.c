@@ -22,8 +22,6 @@ enum {
     WORD_SECRET_LENGTH
 };
 
-typedef enum Abi { ABI_UNKNOWN, ABI_STACK, ABI_REGISTERS } Abi;
-
 /* ---- The version, for people ---------------------------------------------------------------- */
 
 static void copy_version(const uint8_t *text, uint64_t length, char ret[static TLS_VERSION_SIZE])
@@ -66,7 +64,7 @@ static void read_version(ElfImage *image, char ret[static TLS_VERSION_SIZE])
 /* Every function that is not tiny begins by comparing its stack with the limit in the running
  * goroutine: that is found by r14 where arguments come in registers, by thread-local storage where
  * they come on the stack. */
-static Abi abi_x86(const uint8_t *code)
+static GoAbi abi_x86(const uint8_t *code)
 {
     static const uint8_t by_r14[] = {0x49, 0x3b, 0x66, 0x10};       /* cmp rsp, [r14+16] */
     static const uint8_t by_r14_large[] = {0x4d, 0x3b, 0x66, 0x10}; /* cmp r12, [r14+16] */
@@ -74,45 +72,53 @@ static Abi abi_x86(const uint8_t *code)
     static const uint8_t by_fs_moved[] = {0x64, 0x48, 0x8b, 0x09};  /* mov rcx, fs:[rcx] */
     for (unsigned i = 0; i < 24; i++) {
         if (memcmp(code + i, by_r14, 4) == 0 || memcmp(code + i, by_r14_large, 4) == 0) {
-            return ABI_REGISTERS;
+            return GO_ABI_REGISTERS;
         }
         if (memcmp(code + i, by_fs, 5) == 0 || memcmp(code + i, by_fs_moved, 4) == 0) {
-            return ABI_STACK;
+            return GO_ABI_STACK;
         }
     }
-    return ABI_UNKNOWN;
+    return GO_ABI_UNKNOWN;
 }
 
 /* x28 is the goroutine in both; registers came with the table of 1.18. */
-static Abi abi_arm64(const uint8_t *code, const GoTable *table)
+static GoAbi abi_arm64(const uint8_t *code, const GoTable *table)
 {
     for (unsigned i = 0; i < 4; i++) {
         uint32_t word = elf_u32(code + i * 4);
         if ((word & 0xffffffe0) == 0xf9400b80) { /* ldr xN, [x28, #16] */
-            return table->version >= GO_TABLE_1_18 ? ABI_REGISTERS : ABI_STACK;
+            return table->version >= GO_TABLE_1_18 ? GO_ABI_REGISTERS : GO_ABI_STACK;
         }
     }
-    return ABI_UNKNOWN;
+    return GO_ABI_UNKNOWN;
 }
 
-static TlsPlace place_of(Abi abi, uint32_t word)
+GoAbi golang_abi(const ElfImage *image, const GoTable *table, uint64_t address)
 {
-    return abi == ABI_REGISTERS ? (TlsPlace){TLS_GO_ARGUMENT, word}
-                                : (TlsPlace){TLS_STACK, 8 + word * 8};
+    const uint8_t *code = elf_bytes_at(image, address, PROLOGUE_MAX);
+    if (!code) {
+        return GO_ABI_UNKNOWN;
+    }
+    return image->arch == ELF_X86_64 ? abi_x86(code) : abi_arm64(code, table);
+}
+
+static TlsPlace place_of(GoAbi abi, uint32_t word)
+{
+    return abi == GO_ABI_REGISTERS ? (TlsPlace){TLS_GO_ARGUMENT, word}
+                                   : (TlsPlace){TLS_STACK, 8 + word * 8};
 }
 
 static void describe(const ElfImage *image, const GoTable *table, TlsImplementation *ret)
 {
     TlsKeyLog *log = &ret->key_log;
-    const uint8_t *code = elf_bytes_at(image, log->address, PROLOGUE_MAX);
-    if (!code || !elf_is_code(image, log->address) ||
+    if (!elf_bytes_at(image, log->address, PROLOGUE_MAX) || !elf_is_code(image, log->address) ||
         !elf_offset(image, log->address, &log->offset)) {
         ret->verdict = TLS_NOT_HOOKED;
         snprintf(ret->reason, sizeof(ret->reason), "the table of functions leads out of the code");
         return;
     }
-    Abi abi = image->arch == ELF_X86_64 ? abi_x86(code) : abi_arm64(code, table);
-    if (abi == ABI_UNKNOWN) {
+    GoAbi abi = golang_abi(image, table, log->address);
+    if (abi == GO_ABI_UNKNOWN) {
         ret->verdict = TLS_DOUBTFUL;
         snprintf(ret->reason, sizeof(ret->reason),
                  "what " FUNCTION " begins with is not understood");
@@ -144,14 +150,14 @@ bool golang_find(ElfImage *image, TlsImplementation *ret, bool *ret_has_tls)
     }
     *ret = (TlsImplementation){.library = TLS_GO, .evidence = ".gopclntab"};
     read_version(image, ret->version);
-    ret->key_log.address = golang_table_look_up(image, &table, FUNCTION);
+    ret->key_log.address = golang_table_look_up(image, &table, FUNCTION, NULL);
     ret->key_log.by_symbol = true;
     ret->key_log.begins_function = ret->key_log.address ? 1 : -1;
     ret->key_log.random_origin = TLS_RANDOM_ARGUMENT;
     if (ret->key_log.address) {
         *ret_has_tls = true;
         describe(image, &table, ret);
-    } else if (golang_table_look_up(image, &table, "crypto/tls.(*Conn).Handshake")) {
+    } else if (golang_table_look_up(image, &table, "crypto/tls.(*Conn).Handshake", NULL)) {
         *ret_has_tls = true;
         ret->verdict = TLS_NOT_HOOKED;
         snprintf(ret->reason, sizeof(ret->reason),

@@ -19,14 +19,17 @@ typedef struct File {
     struct timespec changed;
     uint64_t hooks[TLS_IMPLEMENTATIONS_MAX];
     unsigned n_hooks;
+    TlsPoints *points;  /* NULL: there are none */
+    uint64_t plaintext; /* its hook, or 0 */
     bool used;
     bool failed; /* another attempt may do better */
 } File;
 
 struct HookedFiles {
     TlsHooks *hooks;
-    GHashTable *files;   /* a set of File */
-    GHashTable *by_hook; /* &file->hooks[i] -> File */
+    PlaintextHooks *plaintext; /* or NULL */
+    GHashTable *files;         /* a set of File */
+    GHashTable *by_hook;       /* &file->hooks[i] -> File */
 };
 
 static guint file_hash(gconstpointer key)
@@ -41,11 +44,18 @@ static gboolean file_equal(gconstpointer a, gconstpointer b)
     return x->device == y->device && x->inode == y->inode;
 }
 
+static void file_free(void *data)
+{
+    File *file = data;
+    g_free(file->points);
+    g_free(file);
+}
+
 HookedFiles *hooked_files_new(TlsHooks *hooks)
 {
     HookedFiles *files = g_new0(HookedFiles, 1);
     files->hooks = hooks;
-    files->files = g_hash_table_new_full(file_hash, file_equal, g_free, NULL);
+    files->files = g_hash_table_new_full(file_hash, file_equal, file_free, NULL);
     files->by_hook = g_hash_table_new(g_int64_hash, g_int64_equal);
     return files;
 }
@@ -93,11 +103,43 @@ static void look_into(HookedFiles *files, File *file, const char *path, int fd)
     for (unsigned i = 0; i < found.n_implementations; i++) {
         hook(files, file, path, fd, found.arch, &found.implementations[i]);
     }
+    if (found.plaintext.count) {
+        file->points = g_memdup2(&found.plaintext, sizeof(found.plaintext));
+    }
+}
+
+static void hook_plaintext(HookedFiles *files, File *file, const char *path, int fd)
+{
+    if (!files->plaintext || !file->points || file->plaintext) {
+        return;
+    }
+    int error = plaintext_hooks_attach(files->plaintext, fd, file->points, &file->plaintext);
+    if (error && error != -EEXIST) {
+        file->plaintext = 0;
+        file->failed = true;
+        log_warning("TLS: %s: plaintext cannot be hooked: %s", path, g_strerror(-error));
+    }
+}
+
+void hooked_files_set_plaintext(HookedFiles *files, PlaintextHooks *plaintext)
+{
+    GHashTableIter iter;
+    void *key;
+    g_hash_table_iter_init(&iter, files->files);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        ((File *)key)->plaintext = 0;
+    }
+    files->plaintext = plaintext;
+}
+
+static bool has_hooks(const File *file)
+{
+    return file->n_hooks > 0 || file->plaintext;
 }
 
 static gboolean is_unhooked(void *key, void *value, void *userdata)
 {
-    return ((const File *)key)->n_hooks == 0;
+    return !has_hooks(key);
 }
 
 static void take_hooks_out(HookedFiles *files, File *file)
@@ -107,6 +149,10 @@ static void take_hooks_out(HookedFiles *files, File *file)
         g_hash_table_remove(files->by_hook, &file->hooks[i]);
     }
     file->n_hooks = 0;
+    if (file->plaintext) {
+        plaintext_hooks_detach(files->plaintext, file->plaintext);
+        file->plaintext = 0;
+    }
 }
 
 /* The entry of a file as it is now, or NULL. */
@@ -137,6 +183,7 @@ void hooked_files_use(HookedFiles *files, const char *path, int fd)
     File *file = find_same(files, &like);
     if (file) {
         file->used = true;
+        hook_plaintext(files, file, path, fd);
         return;
     }
     if (g_hash_table_size(files->files) >= FILES_MAX) {
@@ -145,6 +192,7 @@ void hooked_files_use(HookedFiles *files, const char *path, int fd)
     file = g_memdup2(&like, sizeof(like));
     g_hash_table_add(files->files, file);
     look_into(files, file, path, fd);
+    hook_plaintext(files, file, path, fd);
 }
 
 void hooked_files_gave(HookedFiles *files, uint64_t hook_id)
@@ -162,7 +210,7 @@ void hooked_files_sweep(HookedFiles *files)
     g_hash_table_iter_init(&iter, files->files);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         File *file = key;
-        if (!file->used && file->n_hooks > 0) {
+        if (!file->used && has_hooks(file)) {
             take_hooks_out(files, file);
             g_hash_table_iter_remove(&iter);
         } else {

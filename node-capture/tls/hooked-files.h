@@ -3,13 +3,17 @@
  * thread. */
 #pragma once
 
-#include "node-capture/tls/hooks.h"
+#include "node-capture/tls/plaintext-hooks.h"
 
 typedef struct HookedFiles HookedFiles;
 
 /* The hooks are borrowed. */
 HookedFiles *hooked_files_new(TlsHooks *hooks);
 HookedFiles *hooked_files_free(HookedFiles *files); /* NULL is fine; returns NULL */
+
+/* What takes plaintext, borrowed, or NULL for nothing (as in the beginning), where those before are
+ * freed already. Files that were looked at get its hooks when they are used next. */
+void hooked_files_set_plaintext(HookedFiles *files, PlaintextHooks *plaintext);
 
 /* A process has mapped it: looks at it if it is new, and hooks what can be. `path` is for messages.
  */

@@ -4,34 +4,22 @@
 #include <errno.h>
 #include <glib.h>
 #include <linux/types.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
 #include "node-capture/bpf/tls.h"
 #include "node-capture/bpf/tls.skel.h"
-
-/* Of the kernel's include/uapi/linux/bpf.h since 6.6; older headers and libbpf do not have it. */
-#define TRACE_UPROBE_MULTI 48
-
-struct link_create_uprobe_multi {
-    __u32 program_fd, target_fd, attach_type, flags;
-    __u64 path, offsets, reference_offsets, cookies;
-    __u32 count, uprobe_flags, pid, spare;
-};
+#include "node-capture/tls/uprobes.h"
 
 typedef struct Hook {
     uint64_t id;
     dev_t device;
     ino_t inode;
     uint64_t offset;
-    int link_fd;           /* of a multi-probe, or -1 */
-    struct bpf_link *link; /* of a perf event, or NULL */
+    Uprobes *probes; /* one */
 } Hook;
 
 struct TlsHooks {
@@ -47,10 +35,7 @@ struct TlsHooks {
 static void hook_free(gpointer data)
 {
     Hook *hook = data;
-    bpf_link__destroy(hook->link);
-    if (hook->link_fd >= 0) {
-        close(hook->link_fd);
-    }
+    uprobes_free(hook->probes);
     g_free(hook);
 }
 
@@ -109,9 +94,35 @@ int tls_hooks_add_netns(TlsHooks *hooks, uint64_t inode)
     return bpf_map_update_elem(bpf_map__fd(hooks->program->maps.namespaces), &key, &one, BPF_ANY);
 }
 
+/* Sessions that go on without being hooked are not known to have told their secrets later. */
+static void forget_sessions(const TlsHooks *hooks, uint32_t netns)
+{
+    int map = tls_hooks_sessions_fd(hooks);
+    struct tls_session key, next;
+    uint32_t owner;
+    for (int error = bpf_map_get_next_key(map, NULL, &next); !error;) {
+        key = next;
+        error = bpf_map_get_next_key(map, &key, &next);
+        if (bpf_map_lookup_elem(map, &key, &owner) == 0 && owner == netns) {
+            bpf_map_delete_elem(map, &key);
+        }
+    }
+}
+
+int tls_hooks_sessions_fd(const TlsHooks *hooks)
+{
+    return bpf_map__fd(hooks->program->maps.told_sessions);
+}
+
+int tls_hooks_handshakes_fd(const TlsHooks *hooks)
+{
+    return bpf_map__fd(hooks->program->maps.handshakes);
+}
+
 int tls_hooks_remove_netns(TlsHooks *hooks, uint64_t inode)
 {
     const uint32_t key = (uint32_t)inode;
+    forget_sessions(hooks, key);
     return bpf_map_delete_elem(bpf_map__fd(hooks->program->maps.namespaces), &key);
 }
 
@@ -132,6 +143,8 @@ static struct tls_value value_of(TlsArch arch, TlsPlace place)
 static struct tls_probe probe_of(TlsArch arch, const TlsKeyLog *log)
 {
     _Static_assert(TLS_WAY_MAX == TLS_CHAIN_MAX, "the finder's chains fit");
+    const TlsPlace goroutine = {.kind = log->label.kind == TLS_GO_ARGUMENT ? TLS_GO_ROUTINE
+                                                                           : TLS_NOWHERE};
     struct tls_probe probe = {
         .session = value_of(arch, log->session),
         .label = value_of(arch, log->label),
@@ -139,37 +152,12 @@ static struct tls_probe probe_of(TlsArch arch, const TlsKeyLog *log)
         .secret = value_of(arch, log->secret),
         .secret_length = value_of(arch, log->secret_length),
         .random = value_of(arch, log->random),
+        .goroutine = value_of(arch, goroutine),
         .stack_pointer = (__u16)tls_place_pt_regs(arch, (TlsPlace){TLS_STACK, 0}),
         .steps = (__u16)log->random_chain.count,
     };
     memcpy(probe.way, log->random_chain.offsets, sizeof(probe.way));
     return probe;
-}
-
-/* A link of the newer kind: it takes a path, and a probe costs less where several are in one file.
- */
-static int link_multi(const TlsHooks *hooks, const char *path, Hook *hook)
-{
-    __u64 offset = hook->offset, cookie = hook->id;
-    struct link_create_uprobe_multi request = {
-        .program_fd = (__u32)bpf_program__fd(hooks->program->progs.on_key_log_multi),
-        .attach_type = TRACE_UPROBE_MULTI,
-        .path = (__u64)(uintptr_t)path,
-        .offsets = (__u64)(uintptr_t)&offset,
-        .cookies = (__u64)(uintptr_t)&cookie,
-        .count = 1,
-    };
-    hook->link_fd = (int)syscall(__NR_bpf, BPF_LINK_CREATE, &request, sizeof(request));
-    return hook->link_fd < 0 ? -errno : 0;
-}
-
-static int link_single(const TlsHooks *hooks, const char *path, Hook *hook)
-{
-    DECLARE_LIBBPF_OPTS(bpf_uprobe_opts, options, .bpf_cookie = hook->id);
-    struct bpf_program *program = hooks->can_sleep ? hooks->program->progs.on_key_log_single
-                                                   : hooks->program->progs.on_key_log_plain;
-    hook->link = bpf_program__attach_uprobe_opts(program, -1, path, hook->offset, &options);
-    return hook->link ? 0 : -errno;
 }
 
 static const Hook *find_hook(const TlsHooks *hooks, const Hook *like)
@@ -189,17 +177,17 @@ static const Hook *find_hook(const TlsHooks *hooks, const Hook *like)
 
 static int attach(TlsHooks *hooks, int fd, const struct tls_probe *probe, Hook *hook)
 {
-    char path[32];
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    struct tls_bpf *program = hooks->program;
+    const UprobesAt at = {.fd = fd, .count = 1, .offsets = &hook->offset, .cookies = &hook->id};
     int map = bpf_map__fd(hooks->program->maps.probes);
     int error = bpf_map_update_elem(map, &hook->id, probe, BPF_ANY);
     if (error) {
         return error == -E2BIG ? -ENOSPC : error;
     }
-    error = hooks->can_sleep ? link_multi(hooks, path, hook) : -EOPNOTSUPP;
-    if (error == -EINVAL || error == -EOPNOTSUPP) {
-        error = link_single(hooks, path, hook);
-    }
+    error = hooks->can_sleep
+                ? uprobes_attach(program->progs.on_key_log_multi, program->progs.on_key_log_single,
+                                 &at, &hook->probes)
+                : uprobes_attach(NULL, program->progs.on_key_log_plain, &at, &hook->probes);
     if (error) {
         bpf_map_delete_elem(map, &hook->id);
     }
@@ -221,8 +209,7 @@ int tls_hooks_attach(TlsHooks *hooks, int fd, TlsArch arch, const TlsImplementat
     *hook = (Hook){.id = ++hooks->last_id,
                    .device = status.st_dev,
                    .inode = status.st_ino,
-                   .offset = log->offset,
-                   .link_fd = -1};
+                   .offset = log->offset};
     const Hook *known = find_hook(hooks, hook);
     const struct tls_probe probe = probe_of(arch, log);
     int error = known ? -EEXIST : attach(hooks, fd, &probe, hook);
@@ -255,8 +242,7 @@ static int load_program(TlsHooks *hooks, bool can_sleep)
     if (!hooks->program) {
         return -errno;
     }
-    bpf_program__set_expected_attach_type(hooks->program->progs.on_key_log_multi,
-                                          (enum bpf_attach_type)TRACE_UPROBE_MULTI);
+    uprobes_prepare_multi(hooks->program->progs.on_key_log_multi);
     bpf_program__set_autoload(hooks->program->progs.on_key_log_multi, can_sleep);
     bpf_program__set_autoload(hooks->program->progs.on_key_log_single, can_sleep);
     bpf_program__set_autoload(hooks->program->progs.on_key_log_plain, !can_sleep);

@@ -45,6 +45,10 @@ int tls_hooks_detach(TlsHooks *hooks, uint64_t hook);
 int tls_hooks_add_netns(TlsHooks *hooks, uint64_t inode);
 int tls_hooks_remove_netns(TlsHooks *hooks, uint64_t inode);
 
+/* Maps that are shared with the program that takes plaintext (bpf/sessions.bpf.h); borrowed. */
+int tls_hooks_sessions_fd(const TlsHooks *hooks);
+int tls_hooks_handshakes_fd(const TlsHooks *hooks);
+
 /* Readable when there are secrets; then tls_hooks_dispatch() calls back for each. */
 int tls_hooks_fd(const TlsHooks *hooks);
 void tls_hooks_dispatch(TlsHooks *hooks);

@@ -20,10 +20,12 @@
 #include "node-capture/tls/mapped-file.h"
 #include "node-capture/tls/mappings.h"
 
-#define SUBJECT     "TLS secrets"
 #define SWEEP_NS    (300u * 1000000000ull)
 #define SETTLED_MAX 65536u
-#define FD_EVENTS   3
+#define FD_EVENTS   4
+#define PLAINTEXTS  (TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY)
+
+static const char subject_keys[] = "TLS secrets", subject_plaintext[] = "TLS plaintext";
 
 typedef struct Kernel {
     TlsKeys keys;
@@ -37,16 +39,17 @@ typedef struct Kernel {
     bool stop;
 
     /* The thread's. */
-    GHashTable *namespaces; /* a set of uint64_t: inodes */
+    GHashTable *namespaces; /* inode, uint64_t -> bits of TlsTake */
     TlsHooks *hooks;        /* these four while a namespace is wanted, else NULL */
     HookedFiles *files;
     Mappings *mappings;
     KeyLines *lines;
+    PlaintextHooks *plaintext; /* while it is wanted in one of them, else NULL */
     GHashTable *settled; /* a set of MappedId: files that need no further look when mapped again */
     const char *sought;  /* the path of what was just mapped, during the look at its process */
     bool found;          /* that file was looked at */
     uint64_t sweep_ns;   /* monotonic */
-    bool told;           /* a problem */
+    bool told, told_plaintext; /* a problem */
 } Kernel;
 
 static Kernel *kernel(TlsKeys *keys)
@@ -72,6 +75,12 @@ static void on_lines(uint64_t netns_inode, uint64_t time_ns, const char *lines, 
     self->callbacks->secrets(netns_inode, time_ns, lines, length, self->userdata);
 }
 
+static void on_plaintext(void *userdata, const TlsPlaintext *plaintext)
+{
+    Kernel *self = userdata;
+    self->callbacks->plaintext(plaintext, self->userdata);
+}
+
 /* ---- Processes -------------------------------------------------------------------------------*/
 
 static bool is_wanted(const Kernel *self, pid_t pid)
@@ -95,13 +104,16 @@ static bool is_interrupted(Kernel *self)
     return interrupted;
 }
 
-static void tell_secrets(Kernel *self)
+static void tell_taken(Kernel *self)
 {
     tls_hooks_dispatch(self->hooks);
     key_lines_flush(self->lines);
+    if (self->plaintext) {
+        plaintext_hooks_dispatch(self->plaintext);
+    }
 }
 
-/* A large file takes seconds, so that the secrets of others have their turn after each. */
+/* A large file takes seconds, so that what others say has its turn after each. */
 static bool on_mapped_file(void *userdata, const char *path, int fd)
 {
     Kernel *self = userdata;
@@ -109,7 +121,7 @@ static bool on_mapped_file(void *userdata, const char *path, int fd)
         self->found |= self->sought && strcmp(path, self->sought) == 0;
         hooked_files_use(self->files, path, fd);
     }
-    tell_secrets(self);
+    tell_taken(self);
     return !is_interrupted(self);
 }
 
@@ -162,16 +174,47 @@ static void on_mapping(pid_t pid, const MappedId *id, const char *path, void *us
 
 /* ---- What is wanted --------------------------------------------------------------------------*/
 
-static void tell_problem(Kernel *self, const char *message)
+static void tell_problem(Kernel *self, const char *subject, const char *message)
 {
-    if (message || self->told) {
-        self->callbacks->problem(SUBJECT, message, self->userdata);
+    bool *told = subject == subject_keys ? &self->told : &self->told_plaintext;
+    if (message || *told) {
+        self->callbacks->problem(subject, message, self->userdata);
     }
-    self->told = message != NULL;
+    *told = message != NULL;
+}
+
+/* A program that could not be loaded. */
+static void tell_not_loaded(Kernel *self, const char *subject, int error, const char *message)
+{
+    g_autofree char *text = g_strdup_printf(
+        "%s%s", message,
+        error == -EACCES || error == -EPERM ? " (CAP_BPF and CAP_PERFMON are missing)" : "");
+    tell_problem(self, subject, text);
+}
+
+static void unload_plaintext(Kernel *self)
+{
+    if (self->plaintext) {
+        self->plaintext = plaintext_hooks_free(self->plaintext);
+        hooked_files_set_plaintext(self->files, NULL);
+    }
+}
+
+static void load_plaintext(Kernel *self)
+{
+    g_autofree char *message = NULL;
+    int error = plaintext_hooks_new(self->hooks, on_plaintext, self, &self->plaintext, &message);
+    if (error) {
+        tell_not_loaded(self, subject_plaintext, error, message);
+        return;
+    }
+    tell_problem(self, subject_plaintext, NULL);
+    hooked_files_set_plaintext(self->files, self->plaintext);
 }
 
 static void unload(Kernel *self)
 {
+    unload_plaintext(self);
     self->files = hooked_files_free(self->files);
     self->mappings = mappings_free(self->mappings);
     self->lines = key_lines_free(self->lines);
@@ -187,10 +230,7 @@ static void load(Kernel *self)
     prctl(PR_SET_DUMPABLE, 0);
     int error = tls_hooks_new(on_secret, self, &self->hooks, &message);
     if (error) {
-        g_autofree char *text = g_strdup_printf(
-            "%s%s", message,
-            error == -EACCES || error == -EPERM ? " (CAP_BPF and CAP_PERFMON are missing)" : "");
-        tell_problem(self, text);
+        tell_not_loaded(self, subject_keys, error, message);
         return;
     }
     error = mappings_new(on_mapping, self, &self->mappings);
@@ -198,23 +238,44 @@ static void load(Kernel *self)
         g_autofree char *text =
             g_strdup_printf("programs that start are not noticed: %s%s", g_strerror(-error),
                             error == -EACCES || error == -EPERM ? " (CAP_PERFMON is missing)" : "");
-        tell_problem(self, text);
+        tell_problem(self, subject_keys, text);
     } else {
-        tell_problem(self, NULL);
+        tell_problem(self, subject_keys, NULL);
     }
     self->files = hooked_files_new(self->hooks);
     self->lines = key_lines_new(on_lines, self);
     self->sweep_ns = clock_monotonic_ns() + SWEEP_NS;
 }
 
+static unsigned taken_of(const Kernel *self, uint64_t inode)
+{
+    return GPOINTER_TO_UINT(g_hash_table_lookup(self->namespaces, &inode));
+}
+
+/* 0, or -errno. */
+static int take(Kernel *self, uint64_t inode, unsigned what)
+{
+    int error = 0;
+    if (what & TLS_TAKE_KEYS) {
+        error = tls_hooks_add_netns(self->hooks, inode);
+    } else {
+        tls_hooks_remove_netns(self->hooks, inode);
+    }
+    if (self->plaintext && !error) {
+        error = plaintext_hooks_set_netns(self->plaintext, inode, what);
+    }
+    return error;
+}
+
 static bool add_namespaces(Kernel *self, const GArray *wanted)
 {
     bool any = false;
     for (guint i = 0; i < wanted->len; i++) {
-        uint64_t inode = g_array_index(wanted, TlsWanted, i).netns_inode;
-        if (!g_hash_table_contains(self->namespaces, &inode) &&
-            tls_hooks_add_netns(self->hooks, inode) == 0) {
-            g_hash_table_add(self->namespaces, g_memdup2(&inode, sizeof(inode)));
+        const TlsWanted *one = &g_array_index(wanted, TlsWanted, i);
+        if (taken_of(self, one->netns_inode) != one->take &&
+            take(self, one->netns_inode, one->take) == 0) {
+            g_hash_table_insert(self->namespaces, g_memdup2(&one->netns_inode, sizeof(uint64_t)),
+                                GUINT_TO_POINTER(one->take));
             any = true;
         }
     }
@@ -240,7 +301,7 @@ static bool remove_namespaces(Kernel *self, const GArray *wanted)
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         uint64_t inode = *(const uint64_t *)key;
         if (!is_among(wanted, inode)) {
-            tls_hooks_remove_netns(self->hooks, inode);
+            take(self, inode, 0);
             g_hash_table_iter_remove(&iter);
             any = true;
         }
@@ -259,6 +320,36 @@ static void sweep(Kernel *self)
     }
 }
 
+static bool is_plaintext_wanted(const GArray *wanted)
+{
+    for (guint i = 0; i < wanted->len; i++) {
+        if (g_array_index(wanted, TlsWanted, i).take & PLAINTEXTS) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* True if its hooks are to be set. What is taken of namespaces was not told to a program that comes
+ * now. */
+static bool obey_plaintext(Kernel *self, const GArray *wanted)
+{
+    if (!is_plaintext_wanted(wanted)) {
+        unload_plaintext(self);
+    } else if (!self->plaintext) {
+        load_plaintext(self);
+        GHashTableIter iter;
+        void *key, *value;
+        g_hash_table_iter_init(&iter, self->namespaces);
+        while (self->plaintext && g_hash_table_iter_next(&iter, &key, &value)) {
+            plaintext_hooks_set_netns(self->plaintext, *(const uint64_t *)key,
+                                      GPOINTER_TO_UINT(value));
+        }
+        return self->plaintext;
+    }
+    return false;
+}
+
 static void obey(Kernel *self, const GArray *wanted)
 {
     if (wanted->len == 0) {
@@ -271,11 +362,12 @@ static void obey(Kernel *self, const GArray *wanted)
     if (!self->hooks) {
         return;
     }
+    bool loaded = obey_plaintext(self, wanted);
     bool removed = remove_namespaces(self, wanted), added = add_namespaces(self, wanted);
     if (removed) {
         hooked_files_forget_use(self->files);
         sweep(self);
-    } else if (added) {
+    } else if (added || loaded) {
         /* What was mapped outside of the namespaces so far may now be inside. */
         g_hash_table_remove_all(self->settled);
         look_at_all(self);
@@ -305,6 +397,9 @@ static void wait_for_something(const Kernel *self)
         polled[count++] = (GPollFD){tls_hooks_fd(self->hooks), G_IO_IN, 0};
         timeout_ms = self->sweep_ns > now_ns ? (int)((self->sweep_ns - now_ns) / 1000000u) + 1 : 0;
     }
+    if (self->plaintext) {
+        polled[count++] = (GPollFD){plaintext_hooks_fd(self->plaintext), G_IO_IN, 0};
+    }
     if (self->mappings) {
         polled[count++] = (GPollFD){mappings_fd(self->mappings), G_IO_IN, 0};
     }
@@ -324,7 +419,7 @@ static void *run(void *data)
             look_at_all(self);
         }
         if (self->hooks) {
-            tell_secrets(self);
+            tell_taken(self);
         }
         if (self->hooks && clock_monotonic_ns() >= self->sweep_ns) {
             sweep(self);

@@ -6,7 +6,8 @@
 
 #include "node-capture/tls/finder.h"
 
-#define ARM64_SP_OFFSET (31 * 8)
+#define ARM64_SP_OFFSET        (31 * 8)
+#define ARM64_GOROUTINE_OFFSET (28 * 8)
 
 typedef struct Register {
     const char *name;
@@ -18,6 +19,7 @@ static const Register x86_c[] = {{"rdi", 112}, {"rsi", 104}, {"rdx", 96},
 static const Register x86_go[] = {{"rax", 80}, {"rbx", 40}, {"rcx", 88}, {"rdi", 112}, {"rsi", 104},
                                   {"r8", 72},  {"r9", 64},  {"r10", 56}, {"r11", 48}};
 static const Register x86_stack = {"rsp", 152};
+static const Register x86_goroutine = {"r14", 8};
 static const char *const arm64_names[] = {"x0", "x1", "x2",  "x3",  "x4",  "x5",  "x6",  "x7",
                                           "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15"};
 
@@ -25,6 +27,9 @@ static const Register *x86_register(TlsPlace place)
 {
     if (place.kind == TLS_STACK) {
         return &x86_stack;
+    }
+    if (place.kind == TLS_GO_ROUTINE) {
+        return &x86_goroutine;
     }
     if (place.kind == TLS_C_ARGUMENT && place.number < sizeof(x86_c) / sizeof(*x86_c)) {
         return &x86_c[place.number];
@@ -50,6 +55,9 @@ int tls_place_pt_regs(TlsArch arch, TlsPlace place)
     if (place.kind == TLS_STACK) {
         return ARM64_SP_OFFSET;
     }
+    if (place.kind == TLS_GO_ROUTINE) {
+        return ARM64_GOROUTINE_OFFSET;
+    }
     return is_arm64_register(place) ? (int)place.number * 8 : -1;
 }
 
@@ -61,6 +69,9 @@ const char *tls_place_name(TlsArch arch, TlsPlace place, char buffer[static 16])
     if (place.kind == TLS_STACK) {
         snprintf(buffer, 16, "[sp+%u]", place.number);
         return buffer;
+    }
+    if (place.kind == TLS_GO_ROUTINE && arch == TLS_ARM64) {
+        return "x28";
     }
     return arch == TLS_X86_64 ? x86_register(place)->name : arm64_names[place.number];
 }

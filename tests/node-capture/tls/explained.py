@@ -16,6 +16,12 @@ def run(*command, **options):
     return result.stdout
 
 
+def go_build(path, source, *options):
+    """All tests use one cache: what they share is compiled once."""
+    run("go", "build", *options, "-o", path, source,
+        env=dict(os.environ, GOCACHE=os.path.join(BUILD, "go-cache"), GO111MODULE="off", GOFLAGS="", CGO_ENABLED="0"))
+
+
 def check(condition, message):
     if not condition:
         raise AssertionError(message)
@@ -40,6 +46,20 @@ class Implementation:
         self.chain = [int(n, 16) for n in re.findall(r"\+0x([0-9a-f]+)", chain.group(1))] if chain else None
         self.agrees = "says the same" in text
         self.text = text
+
+
+def points(path):
+    """Where plaintext can be taken: {(kind, function): [address]}, and the reason where it cannot."""
+    code, text, err = explain_text(path)
+    check(code == 0, f"{path}: {err}")
+    found = {}
+    for kind, name, address, offset in re.findall(
+            r"^    (client handshake|server handshake|read|write|new|begin|end|client|server|handshake) (.+?): address 0x([0-9a-f]+), "
+            r"offset in the file 0x([0-9a-f]+)", text, flags=re.M):
+        check_equal(int(offset, 16), file_offset(path, int(address, 16)), f"{name} in {path}")
+        found.setdefault((kind, name), []).append(int(address, 16))
+    reason = re.search(r"plaintext cannot be taken, because (.*)", text)
+    return found, reason.group(1) if reason else None
 
 
 def explain_text(target):

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 
-from explained import (check, check_equal, explain, explain_text, file_offset, implementations, only, run, symbol)
+from explained import (check, check_equal, explain, explain_text, file_offset, go_build, implementations, only, points,
+                       run, symbol)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
@@ -133,8 +134,7 @@ def test_go(folder):
     source, path = os.path.join(folder, "main.go"), os.path.join(folder, "program")
     with open(source, "w", encoding="ascii") as file:
         file.write('package main\nimport "crypto/tls"\nfunc main() { c, _ := tls.Dial("tcp", "", nil); c.Handshake() }\n')
-    environment = dict(os.environ, GOCACHE=os.path.join(folder, "cache"), GO111MODULE="off", GOFLAGS="", CGO_ENABLED="0")
-    run("go", "build", "-o", path, source, env=environment)
+    go_build(path, source)
     name = "crypto/tls.(*Config).writeKeyLog"
     address = next(int(line.split()[0], 16) for line in run("nm", path).splitlines() if line.endswith(" " + name))
     for file in (path, stripped(path)):
@@ -151,6 +151,56 @@ def test_go(folder):
         file.seek(58)
         file.write(bytes(6))
     check_equal(only(bare).address, address, "without sections")
+
+
+def dynamic_symbol(path, name):
+    return next(int(line.split()[0], 16) for line in run("nm", "-D", "--defined-only", path).splitlines()
+                if line.split()[2].split("@")[0] == name)
+
+
+def test_plaintext_of_openssl(folder):
+    """The two functions within, where the archive's symbols tell them; without them those that are exported."""
+    path = os.path.join(folder, "libssl.so")
+    run("gcc", "-shared", "-Wl,-Bsymbolic", "-o", path, "-Wl,--whole-archive", f"{LIBRARIES}/libssl.a", "-Wl,--no-whole-archive")
+    for file in (path, stripped(path)):
+        found, reason = points(file)
+        check_equal(reason, None, file)
+        check_equal(found["read", "what SSL_read calls"], [symbol(path, "ssl_read_internal")], file)
+        check_equal(found["write", "what SSL_write calls"], [symbol(path, "ssl_write_internal")], file)
+        check_equal(found["end", "SSL_free"], [symbol(path, "SSL_free")], file)
+    for library, names in ((f"{LIBRARIES}/libgnutls.so.30", ("gnutls_record_recv", "gnutls_record_send")),
+                           (f"{LIBRARIES}/android/libssl.so.0", ("SSL_read", "SSL_write"))):
+        found, _ = points(library)
+        for kind, name in zip(("read", "write"), names):
+            check_equal(found[kind, name], [dynamic_symbol(library, name)], library)
+
+
+def test_plaintext_of_others(folder):
+    """Functions of these names that are not a library's are left alone, and what cannot be hooked says why."""
+    path = program(folder, "other", "int SSL_read(int a) { return a; }\nint main(void) { return SSL_read(1); }\n", "-rdynamic")
+    check_equal(points(path), ({}, None), "one function alone")
+    static = program(folder, "static", "#include <openssl/ssl.h>\n"
+                     "int main(void) { return SSL_connect(SSL_new(SSL_CTX_new(TLS_method()))); }\n", "-static", "-lssl", "-lcrypto")
+    found, reason = points(stripped(static))
+    check(not found and reason, f"no symbols: {reason}")
+    check(points(f"{LIBRARIES}/libssl3.so")[1], "NSS")
+
+
+def test_plaintext_of_go(folder):
+    """Every instruction that returns from Read, by objdump; and where the stack has been checked."""
+    source, path = os.path.join(folder, "plain.go"), os.path.join(folder, "plain")
+    with open(source, "w", encoding="ascii") as file:
+        file.write('package main\nimport "crypto/tls"\nfunc main() { c, _ := tls.Dial("tcp", "", nil); c.Read(nil); c.Write(nil); c.Close() }\n')
+    go_build(path, source)
+    text = {name: run("objdump", "-d", "--no-show-raw-insn", f"--disassemble=crypto/tls.(*Conn).{name}", path)
+            for name in ("Read", "writeRecordLocked", "clientHandshake", "Close")}
+    for file in (path, stripped(path)):
+        found, _ = points(file)
+        check_equal(found["read", "crypto/tls.(*Conn).Read"],
+                    [int(n, 16) for n in re.findall(r"^ *([0-9a-f]+):\tret", text["Read"], flags=re.M)], file)
+        for kind, name in (("write", "writeRecordLocked"), ("client handshake", "clientHandshake"), ("end", "Close")):
+            after = re.search(r"cmp .*\n.*\tjbe .*\n *([0-9a-f]+):", text[name]).group(1)
+            check_equal(found[kind, f"crypto/tls.(*Conn).{name}"], [int(after, 16)], f"{name} in {file}")
 
 
 def test_not_hooked(folder):
@@ -196,7 +246,7 @@ def test_process(_):
         check_equal(found[path][0].address, only(path).address, path)
 
 
-TESTS = [test_openssl, test_openssl_in_a_program_at_fixed_addresses, test_gnutls, test_boringssl, test_node,
+TESTS = [test_plaintext_of_openssl, test_plaintext_of_others, test_plaintext_of_go, test_openssl, test_openssl_in_a_program_at_fixed_addresses, test_gnutls, test_boringssl, test_node,
          test_compilers, test_go, test_not_hooked, test_process]
 
 if __name__ == "__main__":

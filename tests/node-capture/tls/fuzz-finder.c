@@ -23,6 +23,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     require(file.work <= file.work_limit);
     require(file.n_implementations <= TLS_IMPLEMENTATIONS_MAX);
+    require(file.plaintext.count <= TLS_POINTS_MAX);
+    require(memchr(file.plaintext.reason, 0, sizeof(file.plaintext.reason)));
+    for (unsigned i = 0; i < file.plaintext.count; i++) {
+        require(file.plaintext.points[i].offset < size);
+        require(file.plaintext.points[i].kind < TLS_POINT_KINDS && file.plaintext.points[i].name);
+    }
     for (unsigned i = 0; i < file.n_implementations; i++) {
         const TlsImplementation *found = &file.implementations[i];
         const TlsKeyLog *log = &found->key_log;

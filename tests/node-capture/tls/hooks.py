@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 
-from explained import BUILD, check, check_equal, run
+from explained import BUILD, check, check_equal, go_build, run
 
 KEY_LOG = os.path.join(BUILD, "tests/node-capture/tls/tls-key-log")
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
@@ -275,8 +275,7 @@ def test_go(folder):
     source, path, log = (os.path.join(folder, name) for name in ("main.go", "client", "log"))
     with open(source, "w", encoding="ascii") as file:
         file.write(GO_CLIENT)
-    run("go", "build", "-ldflags", "-s -w", "-o", path, source,
-        env=dict(os.environ, GOCACHE=os.path.join(folder, "cache"), GO111MODULE="off", GOFLAGS="", CGO_ENABLED="0"))
+    go_build(path, source, "-ldflags", "-s -w")
     with Hooks(path) as hooks:
         with server(folder) as (port, _):
             run(path, f"127.0.0.1:{port}", log)
@@ -320,7 +319,8 @@ def programs():
 def programs_of(pid):
     numbers = set()
     for name in os.listdir(f"/proc/{pid}/fdinfo"):
-        with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
+        # Some are open for a moment only.
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
             numbers |= {int(line.split()[1]) for line in file if line.startswith("prog_id:")}
     return numbers
 

@@ -1,0 +1,645 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/* Takes what processes read from TLS connections and write to them. Functions of C libraries are
+ * probed where they are entered and where they return, so that what was not done is not told; Go's,
+ * which must have nothing on a return address, within. Which socket a connection has is seen when
+ * its thread uses one meanwhile. docs/tls.md tells more. */
+#include <linux/bpf.h>
+#include <linux/ptrace.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <stdbool.h>
+
+#include "node-capture/bpf/kernel.bpf.h"
+#include "node-capture/bpf/plaintext.h"
+#include "node-capture/bpf/sessions.bpf.h"
+#include "node-capture/tls/point-kinds.h"
+
+#define FAMILY_IPV4  2
+#define FAMILY_IPV6  10
+#define PROTOCOL_TCP 6
+#define CALLS_MAX \
+    4 /* of a thread, one within another: TLS in TLS, and functions that call others */
+#define TAKE_REST        2 /* TlsTake of tls/keys.h */
+#define TAKE_EVERY       4
+#define APPLICATION_DATA 23 /* RFC 8446, 5.1 */
+
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, PLAINTEXT_RING_BYTES);
+} events SEC(".maps");
+
+/* Inode -> bits of TlsTake. A probe is in a file and fires in every container that shares it. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, PLAINTEXT_NAMESPACES);
+    __type(key, __u32);
+    __type(value, __u32);
+} namespaces SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, PLAINTEXT_CONNECTIONS);
+    __type(key, struct tls_session);
+    __type(value, struct plaintext_connection);
+} connections SEC(".maps");
+
+/* Processes that have connections that were told of. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, PLAINTEXT_CONNECTIONS);
+    __type(key, __u32);
+    __type(value, __u8);
+} processes SEC(".maps");
+
+/* A call that has not returned. */
+struct call {
+    __u64 session, buffer;
+    __u64 count_at; /* where the number of bytes will be written, if it is not returned */
+    __u64 stack;    /* the stack pointer behind the return */
+    __u32 kind;
+    bool is_inner;    /* of a function that another one calls for the same session */
+    bool used_socket; /* meanwhile */
+};
+
+struct thread {
+    __u32 depth;
+    struct call calls[CALLS_MAX];
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct thread);
+} threads SEC(".maps");
+
+__u64 last_connection = 0;
+__u64 taken = 0;      /* bytes */
+__u64 passed = 0;     /* calls in network namespaces of no target */
+__u64 lost = 0;       /* bytes that found no room */
+__u64 unreadable = 0; /* bytes that could not be read */
+
+/* ---- Whose ---------------------------------------------------------------------------------- */
+
+static __always_inline struct task_struct *current_task(void)
+{
+    return (struct task_struct *)bpf_get_current_task();
+}
+
+static __always_inline __u32 current_pid(void)
+{
+    return (__u32)(bpf_get_current_pid_tgid() >> 32);
+}
+
+static __always_inline __u32 current_netns(void)
+{
+    return BPF_CORE_READ(current_task(), nsproxy, net_ns, ns.inum);
+}
+
+static __always_inline __u32 wanted(__u32 netns)
+{
+    const __u32 *take = bpf_map_lookup_elem(&namespaces, &netns);
+    return take ? *take : 0;
+}
+
+static __always_inline bool has_secrets(const struct tls_session *key)
+{
+    return bpf_map_lookup_elem(&told_sessions, key) != 0;
+}
+
+/* ---- Connections ---------------------------------------------------------------------------- */
+
+static __always_inline void tell(__u8 kind, const struct tls_session *key, __u64 connection)
+{
+    struct plaintext_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+    if (!event) {
+        return; /* user space finds out when it misses the process */
+    }
+    __builtin_memset(event, 0, sizeof(*event));
+    event->time_ns = bpf_ktime_get_ns();
+    event->connection = connection;
+    event->session = key->session;
+    event->pid = key->pid;
+    event->kind = kind;
+    bpf_ringbuf_submit(event, 0);
+}
+
+static __noinline int end(const struct tls_session *key)
+{
+    if (!key) {
+        return 0;
+    }
+    const struct tls_session copy = *key;
+    struct plaintext_connection *connection = bpf_map_lookup_elem(&connections, &copy);
+    bpf_map_delete_elem(&told_sessions, &copy);
+    if (connection) {
+        if (connection->flags & PLAINTEXT_TOLD) {
+            tell(PLAINTEXT_END, &copy, connection->id);
+        }
+        bpf_map_delete_elem(&connections, &copy);
+    }
+    return 0;
+}
+
+static __always_inline struct plaintext_connection *find_or_begin(const struct tls_session *key)
+{
+    struct plaintext_connection *found = bpf_map_lookup_elem(&connections, key);
+    if (found) {
+        return found;
+    }
+    struct plaintext_connection fresh = {.id = __sync_fetch_and_add(&last_connection, 1) + 1};
+    bpf_map_update_elem(&connections, key, &fresh, BPF_ANY);
+    return bpf_map_lookup_elem(&connections, key);
+}
+
+static __always_inline void begin(const struct tls_session *key, __u64 flags)
+{
+    end(key);
+    struct plaintext_connection *connection = find_or_begin(key);
+    if (connection) {
+        connection->flags = PLAINTEXT_FROM_START | flags;
+    }
+}
+
+static __always_inline void set_role(const struct tls_session *key, __u64 role)
+{
+    struct plaintext_connection *connection = find_or_begin(key);
+    if (connection) {
+        connection->flags =
+            (connection->flags & ~(__u64)(PLAINTEXT_CLIENT | PLAINTEXT_SERVER)) | role;
+    }
+}
+
+/* ---- Sockets -------------------------------------------------------------------------------- */
+
+static __always_inline void set_socket(struct plaintext_connection *connection, struct sock *sk)
+{
+    struct sock_common *common = &sk->__sk_common;
+    struct plaintext_socket *socket = &connection->socket;
+    __u16 family = BPF_CORE_READ(common, skc_family);
+    if (family == FAMILY_IPV6) {
+        BPF_CORE_READ_INTO(&socket->local, common, skc_v6_rcv_saddr);
+        BPF_CORE_READ_INTO(&socket->remote, common, skc_v6_daddr);
+    } else if (family == FAMILY_IPV4) {
+        BPF_CORE_READ_INTO((__be32 *)socket->local, common, skc_rcv_saddr);
+        BPF_CORE_READ_INTO((__be32 *)socket->remote, common, skc_daddr);
+    } else {
+        return;
+    }
+    socket->remote_port = bpf_ntohs(BPF_CORE_READ(common, skc_dport));
+    socket->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+    socket->family = socket->remote_port ? family : 0;
+}
+
+static __always_inline int on_socket(struct sock *sk)
+{
+    struct thread *thread = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), 0, 0);
+    if (!thread || !thread->depth || !sk || sk->sk_protocol != PROTOCOL_TCP) {
+        return 0;
+    }
+    struct call *call = &thread->calls[(thread->depth - 1) & (CALLS_MAX - 1)];
+    struct tls_session key = {.session = call->session, .pid = current_pid()};
+    struct plaintext_connection *connection = bpf_map_lookup_elem(&connections, &key);
+    call->used_socket = true;
+    if (connection && !connection->socket.family) {
+        set_socket(connection, sk);
+    }
+    return 0;
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(on_send, struct sock *sk, int result, int flags)
+{
+    return on_socket(sk);
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(on_receive, struct sock *sk, int result, int flags)
+{
+    return on_socket(sk);
+}
+
+/* ---- Bytes ---------------------------------------------------------------------------------- */
+
+struct copy {
+    __u64 from;
+    __u64 left;
+    struct plaintext_event event; /* of the next chunk */
+};
+
+static __always_inline void give_up(struct copy *copy, __u64 *counter)
+{
+    __sync_fetch_and_add(counter, copy->event.length);
+}
+
+#define COPY_CHUNK(room)                                                                          \
+    do {                                                                                          \
+        struct plaintext_event *event = bpf_ringbuf_reserve(&events, sizeof(*event) + (room), 0); \
+        __u32 length = copy->event.length;                                                        \
+        if (!event) {                                                                             \
+            give_up(copy, &lost);                                                                 \
+            return;                                                                               \
+        }                                                                                         \
+        *event = copy->event;                                                                     \
+        asm volatile("" : "+r"(length));                                                          \
+        if (length > (room)) {                                                                    \
+            length = (room);                                                                      \
+        }                                                                                         \
+        if (bpf_copy_from_user(event->data, length, (void *)copy->from) < 0) {                    \
+            give_up(copy, &unreadable);                                                           \
+            bpf_ringbuf_discard(event, 0);                                                        \
+            return;                                                                               \
+        }                                                                                         \
+        __sync_fetch_and_add(&taken, length);                                                     \
+        bpf_ringbuf_submit(event, 0);                                                             \
+    } while (0)
+
+/* Records of the ring have a length that is known when the program is loaded. */
+static __always_inline void copy_chunk(struct copy *copy)
+{
+    if (copy->event.length <= 256) {
+        COPY_CHUNK(256);
+    } else if (copy->event.length <= 1024) {
+        COPY_CHUNK(1024);
+    } else if (copy->event.length <= 4096) {
+        COPY_CHUNK(4096);
+    } else {
+        COPY_CHUNK(PLAINTEXT_CHUNK);
+    }
+}
+
+static long on_chunk(__u32 number, struct copy *copy)
+{
+    __u64 length = copy->left < PLAINTEXT_CHUNK ? copy->left : PLAINTEXT_CHUNK;
+    copy->event.length = (__u32)length;
+    copy_chunk(copy);
+    copy->from += length;
+    copy->left -= length;
+    copy->event.offset += length;
+    return 0;
+}
+
+static __always_inline void take(const struct tls_session *key, __u8 direction, __u64 buffer,
+                                 __u64 length)
+{
+    __u32 netns = current_netns(), which = wanted(netns);
+    struct plaintext_connection *connection = find_or_begin(key);
+    if (!which || !connection) {
+        return;
+    }
+    __u64 before = __sync_fetch_and_add(&connection->offsets[direction & 1], length);
+    bool told = has_secrets(key);
+    if (told && !(which & TAKE_EVERY)) {
+        return;
+    }
+    if (!(connection->flags & PLAINTEXT_TOLD)) {
+        __u8 one = 1;
+        bpf_map_update_elem(&processes, &key->pid, &one, BPF_ANY);
+        connection->flags |= PLAINTEXT_TOLD;
+    }
+    struct copy copy = {
+        .from = buffer,
+        .left = length,
+        .event = {.time_ns = bpf_ktime_get_ns(),
+                  .connection = connection->id,
+                  .session = key->session,
+                  .offset = before,
+                  .netns = netns,
+                  .pid = key->pid,
+                  .kind = PLAINTEXT_DATA,
+                  .direction = direction,
+                  .flags = (__u8)connection->flags | (told ? PLAINTEXT_HAS_SECRETS : 0),
+                  .socket = connection->socket},
+    };
+    bpf_loop((__u32)((length + PLAINTEXT_CHUNK - 1) / PLAINTEXT_CHUNK), on_chunk, &copy, 0);
+}
+
+/* ---- Functions of C libraries --------------------------------------------------------------- */
+
+static __always_inline bool is_read(__u32 kind)
+{
+    return kind == TLS_POINT_READ || kind == TLS_POINT_READ_EX;
+}
+
+static __always_inline bool is_write(__u32 kind)
+{
+    return kind == TLS_POINT_WRITE || kind == TLS_POINT_WRITE_EX || kind == TLS_POINT_WRITE_EX2;
+}
+
+/* Where the stack pointer is when the function has returned. */
+static __always_inline __u64 stack_behind(struct pt_regs *context)
+{
+#ifdef bpf_target_x86
+    return PT_REGS_SP(context) + 8;
+#else
+    return PT_REGS_SP(context);
+#endif
+}
+
+/* Calls that were left by other ways than a return are below the stack pointer. */
+static __always_inline void forget_left(struct thread *thread, __u64 stack)
+{
+    for (int i = 0; i < CALLS_MAX; i++) {
+        __u32 depth = thread->depth;
+        if (depth == 0 || thread->calls[(depth - 1) & (CALLS_MAX - 1)].stack >= stack) {
+            return;
+        }
+        thread->depth = depth - 1;
+    }
+}
+
+static __always_inline void push(struct pt_regs *context, __u32 kind)
+{
+    struct thread *thread = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), 0,
+                                                 BPF_LOCAL_STORAGE_GET_F_CREATE);
+    if (!thread) {
+        return;
+    }
+    __u64 stack = stack_behind(context), session = PT_REGS_PARM1(context);
+    __u64 fourth = PT_REGS_PARM4(context), fifth = PT_REGS_PARM5(context);
+    asm volatile("" : "+r"(fourth), "+r"(fifth)); /* lest one read be made of both */
+    forget_left(thread, stack);
+    if (thread->depth >= CALLS_MAX) {
+        return;
+    }
+    bool is_inner = false;
+    if (thread->depth) {
+        const struct call *outer = &thread->calls[(thread->depth - 1) & (CALLS_MAX - 1)];
+        is_inner = outer->session == session && ((is_read(kind) && is_read(outer->kind)) ||
+                                                 (is_write(kind) && is_write(outer->kind)));
+    }
+    struct call *call = &thread->calls[thread->depth & (CALLS_MAX - 1)];
+    *call = (struct call){
+        .session = session,
+        .buffer = PT_REGS_PARM2(context),
+        .count_at = kind == TLS_POINT_WRITE_EX2 ? fifth : fourth,
+        .stack = stack,
+        .kind = kind,
+        .is_inner = is_inner,
+    };
+    thread->depth++;
+}
+
+static __always_inline int on_enter(struct pt_regs *context)
+{
+    __u32 kind = (__u32)bpf_get_attach_cookie(context);
+    if (!wanted(current_netns())) {
+        __sync_fetch_and_add(&passed, 1);
+        return 0;
+    }
+    struct tls_session key = {.session = PT_REGS_PARM1(context), .pid = current_pid()};
+    switch (kind) {
+    case TLS_POINT_BEGIN:
+        begin(&key, 0);
+        return 0;
+    case TLS_POINT_END:
+        end(&key);
+        return 0;
+    case TLS_POINT_CLIENT:
+        set_role(&key, PLAINTEXT_CLIENT);
+        return 0;
+    case TLS_POINT_SERVER:
+        set_role(&key, PLAINTEXT_SERVER);
+        return 0;
+    case TLS_POINT_NEW:
+    case TLS_POINT_NEW_AT:
+        break;
+    default:
+        find_or_begin(&key);
+    }
+    push(context, kind);
+    return 0;
+}
+
+static __always_inline bool pop(struct thread *thread, __u32 kind, __u64 stack, struct call *ret)
+{
+    forget_left(thread, stack);
+    if (thread->depth == 0) {
+        return false;
+    }
+    const struct call *call = &thread->calls[(thread->depth - 1) & (CALLS_MAX - 1)];
+    if (call->stack != stack || call->kind != kind) {
+        return false;
+    }
+    *ret = *call;
+    thread->depth--;
+    return true;
+}
+
+/* What was seen from within a handshake was seen from its first byte on. */
+static __always_inline void on_handshake_done(const struct tls_session *key,
+                                              const struct call *call, int result)
+{
+    struct plaintext_connection *connection = bpf_map_lookup_elem(&connections, key);
+    if (connection && !connection->offsets[0] && !connection->offsets[1] &&
+        (call->used_socket || result <= 0)) {
+        connection->flags |= PLAINTEXT_FROM_START;
+    }
+}
+
+static __always_inline __u64 count_of(const struct call *call, int result)
+{
+    __u64 count = 0;
+    if (result <= 0) {
+        return 0;
+    }
+    if (call->kind == TLS_POINT_READ || call->kind == TLS_POINT_WRITE) {
+        return (__u64)result;
+    }
+    bpf_copy_from_user(&count, sizeof(count), (void *)call->count_at);
+    return count;
+}
+
+static __always_inline int on_leave(struct pt_regs *context)
+{
+    __u32 kind = (__u32)bpf_get_attach_cookie(context);
+    struct thread *thread = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), 0, 0);
+    struct call call;
+    if (!thread || !pop(thread, kind, PT_REGS_SP(context), &call)) {
+        return 0;
+    }
+    struct tls_session key = {.session = call.session, .pid = current_pid()};
+    int result = (int)PT_REGS_RC(context);
+    if (kind == TLS_POINT_NEW) {
+        key.session = PT_REGS_RC(context);
+        if (key.session) {
+            begin(&key, 0);
+        }
+    } else if (kind == TLS_POINT_NEW_AT) {
+        __u64 role = call.buffer & 1 ? PLAINTEXT_SERVER : PLAINTEXT_CLIENT;
+        if (result == 0 &&
+            bpf_copy_from_user(&key.session, sizeof(key.session), (void *)call.session) == 0) {
+            begin(&key, role);
+        }
+    } else if (kind == TLS_POINT_HANDSHAKE) {
+        on_handshake_done(&key, &call, result);
+    } else if (!call.is_inner) {
+        __u64 count = count_of(&call, result);
+        if (count) {
+            take(&key, is_read(kind) ? PLAINTEXT_READ : PLAINTEXT_WRITTEN, call.buffer, count);
+        }
+    }
+    return 0;
+}
+
+/* ---- Go ------------------------------------------------------------------------------------- */
+
+#ifdef bpf_target_x86
+
+/* Arguments are words of the stack, or registers: rax, rbx, rcx, rdi. */
+static __always_inline __u64 on_stack(struct pt_regs *context, __u32 offset)
+{
+    __u64 value = 0;
+    bpf_copy_from_user(&value, sizeof(value), (void *)(PT_REGS_SP(context) + offset));
+    return value;
+}
+
+/* Connection -> *net.TCPConn -> *netFD: internal/poll.FD {mutex 16 bytes, Sysfd, ...}, then family
+ * and type of the socket, by which it is known to be one. A connection over something else has no
+ * such thing there. */
+static __always_inline void find_go_socket(const struct tls_session *key)
+{
+    struct plaintext_connection *connection = find_or_begin(key);
+    __u64 tcp = 0, net = 0, number = 0, kind[2] = {0};
+    if (!connection || connection->socket.family ||
+        bpf_copy_from_user(&tcp, 8, (void *)(key->session + 8)) ||
+        bpf_copy_from_user(&net, 8, (void *)tcp) ||
+        bpf_copy_from_user(&number, 8, (void *)(net + 16)) ||
+        bpf_copy_from_user(kind, 16, (void *)(net + 56)) || kind[1] != 1 /* SOCK_STREAM */) {
+        return;
+    }
+    struct fdtable *table = BPF_CORE_READ(current_task(), files, fdt);
+    struct file **files = BPF_CORE_READ(table, fd), *file = 0;
+    if (number >= BPF_CORE_READ(table, max_fds)) {
+        return;
+    }
+    bpf_probe_read_kernel(&file, sizeof(file), files + number);
+    if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & 0170000) != 0140000 /* S_IFSOCK */) {
+        return;
+    }
+    struct socket *socket = BPF_CORE_READ(file, private_data);
+    struct sock *sk = BPF_CORE_READ(socket, sk);
+    if (kind[0] == BPF_CORE_READ(sk, __sk_common.skc_family) &&
+        BPF_CORE_READ(sk, sk_protocol) == PROTOCOL_TCP) {
+        set_socket(connection, sk);
+    }
+}
+
+static __always_inline void go_begin(struct pt_regs *context, const struct tls_session *key,
+                                     __u64 role)
+{
+    struct tls_session goroutine = {.session = context->r14, .pid = key->pid};
+    begin(key, role);
+    bpf_map_update_elem(&handshakes, &goroutine, &key->session, BPF_ANY);
+}
+
+static __always_inline int on_go_point(struct pt_regs *context)
+{
+    __u64 cookie = bpf_get_attach_cookie(context);
+    bool stack = cookie & PLAINTEXT_ON_STACK;
+    if (!wanted(current_netns())) {
+        __sync_fetch_and_add(&passed, 1);
+        return 0;
+    }
+    __u32 kind = cookie & 0xff;
+    struct tls_session key = {.pid = current_pid()};
+    key.session = stack || kind == TLS_POINT_GO_READ ? on_stack(context, 8) : context->rax;
+    if (kind == TLS_POINT_GO_CLIENT) {
+        go_begin(context, &key, PLAINTEXT_CLIENT);
+    } else if (kind == TLS_POINT_GO_SERVER) {
+        go_begin(context, &key, PLAINTEXT_SERVER);
+    } else if (kind == TLS_POINT_GO_END) {
+        end(&key);
+    } else if (kind == TLS_POINT_GO_WRITE) {
+        __u8 type = (__u8)(stack ? on_stack(context, 16) : context->rbx);
+        __u64 buffer = stack ? on_stack(context, 24) : context->rcx;
+        __u64 length = stack ? on_stack(context, 32) : context->rdi;
+        if (type == APPLICATION_DATA && (__s64)length > 0) {
+            find_go_socket(&key);
+            take(&key, PLAINTEXT_WRITTEN, buffer, length);
+        }
+    } else if (kind == TLS_POINT_GO_READ) {
+        __u64 length = stack ? on_stack(context, 40) : context->rax;
+        if ((__s64)length > 0) {
+            find_go_socket(&key);
+            take(&key, PLAINTEXT_READ, on_stack(context, 16), length);
+        }
+    }
+    return 0;
+}
+
+#else
+
+static __always_inline int on_go_point(struct pt_regs *context)
+{
+    return 0;
+}
+
+#endif
+
+/* What several probes hang on at once (Linux 6.6), and what hangs on one. */
+SEC("uprobe.s")
+int on_enter_multi(struct pt_regs *context)
+{
+    return on_enter(context);
+}
+
+SEC("uprobe.s")
+int on_enter_single(struct pt_regs *context)
+{
+    return on_enter(context);
+}
+
+SEC("uretprobe.s")
+int on_leave_multi(struct pt_regs *context)
+{
+    return on_leave(context);
+}
+
+SEC("uretprobe.s")
+int on_leave_single(struct pt_regs *context)
+{
+    return on_leave(context);
+}
+
+SEC("uprobe.s")
+int on_go_multi(struct pt_regs *context)
+{
+    return on_go_point(context);
+}
+
+SEC("uprobe.s")
+int on_go_single(struct pt_regs *context)
+{
+    return on_go_point(context);
+}
+
+/* ---- Processes ------------------------------------------------------------------------------ */
+
+static __always_inline int on_gone(struct task_struct *task)
+{
+    struct tls_session key = {.pid = (__u32)task->tgid};
+    if (bpf_map_lookup_elem(&processes, &key.pid)) {
+        bpf_map_delete_elem(&processes, &key.pid);
+        tell(PLAINTEXT_EXIT, &key, 0);
+    }
+    return 0;
+}
+
+/* The kernel counts `live` down before this. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_exit, struct task_struct *task)
+{
+    return task->signal->live.counter == 0 ? on_gone(task) : 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task)
+{
+    return on_gone(task);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

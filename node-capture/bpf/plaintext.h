@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/* What the BPF program that takes plaintext is told of a function, and what it tells. */
+#pragma once
+
+#include <linux/types.h>
+
+#define PLAINTEXT_RING_BYTES  (16 * 1024 * 1024)
+#define PLAINTEXT_CONNECTIONS 16384 /* followed at the same time; the longest unused go first */
+#define PLAINTEXT_NAMESPACES  16384
+#define PLAINTEXT_CHUNK       16384 /* bytes told at once: a TLS record */
+
+/* A probe's cookie is the TlsPointKind of tls/point-kinds.h, and this. */
+#define PLAINTEXT_ON_STACK 0x100 /* Go: arguments and results are on the stack */
+
+enum {
+    PLAINTEXT_DATA,
+    PLAINTEXT_END,  /* of a connection that was told of */
+    PLAINTEXT_EXIT, /* the process has ended, or runs another program: so have its connections */
+};
+
+enum { PLAINTEXT_READ, PLAINTEXT_WRITTEN };
+
+enum {
+    PLAINTEXT_FROM_START = 1, /* its first byte was seen */
+    PLAINTEXT_TOLD = 2,
+    PLAINTEXT_CLIENT = 4, /* which end it is, if it is known */
+    PLAINTEXT_SERVER = 8,
+    PLAINTEXT_HAS_SECRETS = 16,
+};
+
+struct plaintext_socket {
+    __u8 local[16], remote[16]; /* network order, IPv4: the first 4 */
+    __u16 local_port, remote_port;
+    __u16 family; /* 0: not known */
+    __u16 spare;
+};
+_Static_assert(sizeof(struct plaintext_socket) == 40, "no padding");
+
+/* As the program keeps it. */
+struct plaintext_connection {
+    __u64 id;
+    __u64 offsets[2]; /* bytes so far, by direction */
+    __u64 flags;
+    struct plaintext_socket socket;
+};
+_Static_assert(sizeof(struct plaintext_connection) == 72, "no padding");
+
+struct plaintext_event {
+    __u64 time_ns;    /* monotonic */
+    __u64 connection; /* a number of its own */
+    __u64 session;    /* its address in the process */
+    __u64 offset;     /* in its direction */
+    __u32 netns;      /* inode */
+    __u32 pid;        /* thread group, in the first PID namespace */
+    __u32 length;     /* of what follows: the first bytes of `data` */
+    __u8 kind, direction, flags, spare;
+    struct plaintext_socket socket;
+    __u8 data[];
+};
+_Static_assert(sizeof(struct plaintext_event) == 88, "no padding");
