@@ -40,14 +40,10 @@ typedef struct Protocol {
 } Protocol;
 
 static Protocol protocols[] = {
-    {"http", {"http-over-tcp", "http"}, 80, NULL},
-    {"http2", {"http2", NULL}, 0, NULL},
-    {"redis", {"resp", NULL}, 6379, NULL},
-    {"postgresql", {"pgsql", NULL}, 5432, NULL},
-    {"amqp", {"amqp", NULL}, 5672, NULL},
-    {"ldap", {"ldap", NULL}, 389, NULL},
-    {"mqtt", {"mqtt", NULL}, 1883, NULL},
-    {"mongodb", {"mongo", NULL}, 0, NULL},
+    {"http", {"http-over-tcp", "http"}, 80, NULL}, {"http2", {"http2", NULL}, 0, NULL},
+    {"redis", {"resp", NULL}, 6379, NULL},         {"postgresql", {"pgsql", NULL}, 5432, NULL},
+    {"amqp", {"amqp", NULL}, 5672, NULL},          {"ldap", {"ldap", NULL}, 389, NULL},
+    {"mqtt", {"mqtt", NULL}, 1883, NULL},          {"mongodb", {"mongo", NULL}, 0, NULL},
     {"kafka", {"kafka", NULL}, 9092, NULL},
 };
 
@@ -121,7 +117,8 @@ static dissector_handle_t find_handle(const IdentityTlv *name)
 /* What no node has named: as TCP does it, but that it is not encrypted, whatever its port says. */
 static int dissect_unknown(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, void *data)
 {
-    uint32_t ports[2] = {MIN(pinfo->srcport, pinfo->destport), MAX(pinfo->srcport, pinfo->destport)};
+    uint32_t ports[2] = {MIN(pinfo->srcport, pinfo->destport),
+                         MAX(pinfo->srcport, pinfo->destport)};
     heur_dtbl_entry_t *entry;
 
     pinfo->can_desegment = pinfo->saved_can_desegment;
@@ -183,9 +180,9 @@ static int dissect_before_tcp(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tre
 
 void plaintext_register(int parent_protocol)
 {
-    proto_plaintext = proto_register_protocol_in_name_only(
-        "Plaintext of TLS beside TCP", "TLS Plaintext", "k8s_plaintext", parent_protocol,
-        FT_PROTOCOL);
+    proto_plaintext =
+        proto_register_protocol_in_name_only("Plaintext of TLS beside TCP", "TLS Plaintext",
+                                             "k8s_plaintext", parent_protocol, FT_PROTOCOL);
 }
 
 void plaintext_register_handoff(void)

@@ -15,12 +15,12 @@ typedef struct Waiting {
 } Waiting;
 
 struct Plaintext {
-    PlaintextFlow *flow;       /* the source's thread's */
-    Origin origin;             /* of what the flow is given now */
-    uint32_t interfaces;       /* so many were made; the capture thread's */
-    GMutex lock;               /* of all below */
-    GQueue waiting;            /* of Waiting * */
-    GArray *dropped;           /* of Waiting, losses only: to be told ahead of these */
+    PlaintextFlow *flow; /* the source's thread's */
+    Origin origin;       /* of what the flow is given now */
+    uint32_t interfaces; /* so many were made; the capture thread's */
+    GMutex lock;         /* of all below */
+    GQueue waiting;      /* of Waiting * */
+    GArray *dropped;     /* of Waiting, losses only: to be told ahead of these */
     uint64_t waiting_bytes;
     PlaintextStats stats;
 };

@@ -11,10 +11,10 @@
 #include "node-capture/tls/plaintext-protocol.h"
 #include "node-capture/tls/tcp-packet.h"
 
-#define MARKS        4u           /* how far back the other direction can be asked */
-#define UNACKED_MAX  (1u << 20)   /* bytes; then an acknowledgement of its own */
-#define PROTOCOL_TRY 8u           /* calls in which the protocol is looked for */
-#define OPTIONS_ROOM 96u          /* of one packet: flags and protocol */
+#define MARKS        4u         /* how far back the other direction can be asked */
+#define UNACKED_MAX  (1u << 20) /* bytes; then an acknowledgement of its own */
+#define PROTOCOL_TRY 8u         /* calls in which the protocol is looked for */
+#define OPTIONS_ROOM 96u        /* of one packet: flags and protocol */
 #define BLOCK_ROOM   (PCAPNG_EPB_FIXED + TCP_PACKET_HEADERS + OPTIONS_ROOM + 8u)
 
 typedef struct Tuple { /* no padding: hashed and compared as bytes */
@@ -50,7 +50,7 @@ typedef struct Connection {
     Side side[2];
     const char *protocol; /* NULL: not known */
     unsigned tried;
-    bool begun;       /* packets were made */
+    bool begun; /* packets were made */
     bool is_v6;
     bool is_other_end; /* of one that is told already */
 } Connection;

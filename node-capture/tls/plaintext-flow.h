@@ -17,8 +17,8 @@
  * does its sequence. */
 #define PLAINTEXT_CONNECTIONS_MAX 16384u
 
-/* Of a connection inside of one network namespace both ends may be told: the one that was told first
- * is taken, unless it was silent for so long. */
+/* Of a connection inside of one network namespace both ends may be told: the one that was told
+ * first is taken, unless it was silent for so long. */
 #define PLAINTEXT_OTHER_END_NS (60u * 1000000000ull)
 
 typedef struct PlaintextFlow PlaintextFlow;

@@ -27,7 +27,7 @@ static bool begins(Bytes bytes, const char *text)
 /* RFC 9112: a request or a status line. */
 static bool is_http(Bytes bytes)
 {
-    static const char *const starts[] = {"GET ",     "POST ",  "PUT ",     "HEAD ", "DELETE ",
+    static const char *const starts[] = {"GET ",     "POST ",  "PUT ",     "HEAD ",  "DELETE ",
                                          "OPTIONS ", "PATCH ", "CONNECT ", "TRACE ", "HTTP/1."};
     for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
         if (begins(bytes, starts[i])) {

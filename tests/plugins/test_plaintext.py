@@ -108,7 +108,7 @@ class Plaintext(WiresharkTest):
         (PREFACE + PING, SETTINGS, "http2.type == 6"),
         (b"*1\r\n$4\r\nPING\r\n", b"+PONG\r\n", "resp"),
         (bytes.fromhex("0000001300030000") + b"user\0x\0\0\0\0\0"[:11], b"R\0\0\0\x08\0\0\0\0", "pgsql.authtype == 0"),
-        (b"AMQP\0\0\x09\x01", b"", "amqp"),
+        (b"AMQP\0\x01\0\0", b"AMQP\0\x01\0\0" + bytes.fromhex("0000000802000000"), "amqp"),
         (bytes.fromhex("300c020101600702010304008000"), bytes.fromhex("300c02010161070a010004000400"),
          "ldap.bindResponse_element"),
         (b"HELO shop\r\n", b"", "data.len == 11"),  # nobody's, and not TLS
