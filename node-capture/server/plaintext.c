@@ -17,11 +17,13 @@ typedef struct Waiting {
 struct Plaintext {
     PlaintextFlow *flow; /* the source's thread's */
     Origin origin;       /* of what the flow is given now */
+    PlaintextHole hole;  /* ahead of it; bytes 0: told, or there is none */
     uint32_t interfaces; /* so many were made; the capture thread's */
     GMutex lock;         /* of all below */
     GQueue waiting;      /* of Waiting * */
     GArray *dropped;     /* of Waiting, losses only: to be told ahead of these */
     uint64_t waiting_bytes;
+    bool wake; /* since the last plaintext_take() the first of them came */
     PlaintextStats stats;
 };
 
@@ -106,6 +108,7 @@ static void add_waiting(Plaintext *plaintext, Batch *batch, const QueueLoss *los
     if (loss) {
         waiting->loss = *loss;
     }
+    plaintext->wake = plaintext->wake || g_queue_is_empty(&plaintext->waiting);
     g_queue_push_tail(&plaintext->waiting, waiting);
     plaintext->waiting_bytes += memory_of(waiting);
     while (plaintext->waiting_bytes > PLAINTEXT_WAITING_MAX) {
@@ -113,10 +116,25 @@ static void add_waiting(Plaintext *plaintext, Batch *batch, const QueueLoss *los
     }
 }
 
+/* What is missing stands ahead of what is behind it. */
+static void add_hole(Plaintext *plaintext)
+{
+    const QueueLoss loss = {.stage = REMORA__V1__LOSS_STAGE__LOSS_STAGE_TLS_HOOKS,
+                            .packets = 1,
+                            .from_ns = plaintext->hole.from_ns,
+                            .to_ns = plaintext->hole.to_ns,
+                            .unknown = true};
+    if (plaintext->hole.bytes > 0) {
+        add_waiting(plaintext, NULL, &loss);
+        plaintext->hole.bytes = 0;
+    }
+}
+
 static void take_batch(Batch *batch, void *userdata)
 {
     Plaintext *plaintext = userdata;
     g_mutex_lock(&plaintext->lock);
+    add_hole(plaintext);
     add_waiting(plaintext, batch, NULL);
     g_mutex_unlock(&plaintext->lock);
 }
@@ -124,22 +142,11 @@ static void take_batch(Batch *batch, void *userdata)
 bool plaintext_take(Plaintext *plaintext, const TlsPlaintext *told)
 {
     plaintext->origin = (Origin){told->netns_inode, told->has_secrets};
+    plaintext_flow_add(plaintext->flow, told, take_batch, plaintext, &plaintext->hole);
     g_mutex_lock(&plaintext->lock);
-    bool was_empty = g_queue_is_empty(&plaintext->waiting);
-    g_mutex_unlock(&plaintext->lock);
-    PlaintextHole hole;
-    plaintext_flow_add(plaintext->flow, told, take_batch, plaintext, &hole);
-    g_mutex_lock(&plaintext->lock);
-    if (hole.bytes > 0) {
-        const QueueLoss loss = {.stage = REMORA__V1__LOSS_STAGE__LOSS_STAGE_TLS_HOOKS,
-                                .packets = 1,
-                                .from_ns = hole.from_ns,
-                                .to_ns = hole.to_ns,
-                                .unknown = true};
-        add_waiting(plaintext, NULL, &loss);
-    }
     plaintext_flow_stats(plaintext->flow, &plaintext->stats.flow);
-    bool wake = was_empty && !g_queue_is_empty(&plaintext->waiting);
+    bool wake = plaintext->wake;
+    plaintext->wake = false;
     g_mutex_unlock(&plaintext->lock);
     return wake;
 }

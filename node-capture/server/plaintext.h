@@ -9,8 +9,9 @@
 #include "node-capture/server/capture.h"
 #include "node-capture/tls/plaintext-flow.h"
 
-#define PLAINTEXT_WAITING_MAX (32u << 20) /* bytes of memory of packets that wait for their turn \
-                                           */
+#define PLAINTEXT_WAITING_MAX                                          \
+    (32u << 20) /* bytes of memory of packets that wait for their turn \
+                 */
 
 /* Ids of interfaces from here on are not the packet source's, which counts from 0. */
 #define PLAINTEXT_INTERFACES 0x80000000u

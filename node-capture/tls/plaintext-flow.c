@@ -380,8 +380,8 @@ static void find_hole(PlaintextFlow *flow, const Connection *connection,
     if (plaintext->offset <= side->next || is_new) {
         return;
     }
-    *ret = (PlaintextHole){plaintext->offset - side->next,
-                           side->last_ns ? side->last_ns : connection->start_ns, time_ns};
+    uint64_t from_ns = side->last_ns ? side->last_ns + 1 : connection->start_ns;
+    *ret = (PlaintextHole){plaintext->offset - side->next, MIN(from_ns, time_ns), time_ns};
     flow->stats.missing += ret->bytes;
 }
 

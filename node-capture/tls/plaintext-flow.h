@@ -35,7 +35,7 @@ typedef struct PlaintextFlowStats {
 /* What was lost ahead of the bytes of a call. */
 typedef struct PlaintextHole {
     uint64_t bytes;          /* 0: nothing */
-    uint64_t from_ns, to_ns; /* between the bytes before and those behind */
+    uint64_t from_ns, to_ns; /* after the bytes before, up to those behind */
 } PlaintextHole;
 
 /* `max_connections` 0: PLAINTEXT_CONNECTIONS_MAX. */
@@ -43,7 +43,7 @@ PlaintextFlow *plaintext_flow_new(unsigned max_connections);
 PlaintextFlow *plaintext_flow_free(PlaintextFlow *flow); /* NULL is fine; returns NULL */
 
 /* Gives the packets of these bytes to `take` (none, one batch or, of many bytes, several), which
- * gets the reference. Their interface id is 0. */
+ * gets the reference. Their interface id is 0. *ret_hole is set by then. */
 void plaintext_flow_add(PlaintextFlow *flow, const TlsPlaintext *plaintext,
                         void (*take)(Batch *batch, void *userdata), void *userdata,
                         PlaintextHole *ret_hole);

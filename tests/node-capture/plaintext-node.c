@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* plaintext-node: a node whose kernel is this program: the pod shop/cart, and as plaintext what
- * standard input tells (plaintext-calls.h) from the moment on that a stream asks for some. Prints the
- * endpoint; a second line when that moment has come. Ends when standard input does. */
+ * standard input tells (plaintext-calls.h) from the moment on that a stream asks for some. Prints
+ * the endpoint; a second line when that moment has come. Ends when standard input does. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

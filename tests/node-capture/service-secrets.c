@@ -209,7 +209,7 @@ static bool has_plaintext_hole(const ReaderState *state, uint64_t value)
 
 static bool has_all_plaintext(const ReaderState *state, uint64_t packets)
 {
-    return state->plaintext_packets + state->plaintext_lost == packets;
+    return state->plaintext_packets + state->plaintext_lost + state->lost == packets;
 }
 
 /* What the hooks lost is told, and what found no room. */

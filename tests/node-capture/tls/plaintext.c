@@ -136,7 +136,7 @@ static void test_hole(void)
     one.time_unix_ns = 2000;
     plaintext_flow_add(flow, &one, take, &made, &hole);
     g_assert_cmpuint(hole.bytes, ==, 7);
-    g_assert_cmpuint(hole.from_ns, ==, 1000);
+    g_assert_cmpuint(hole.from_ns, ==, 1001);
     g_assert_cmpuint(hole.to_ns, ==, 2000);
     /* What was before the hook was not lost. */
     one = chunk(2, "abc", 3);
