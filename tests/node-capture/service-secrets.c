@@ -202,11 +202,6 @@ static void test_plaintext_late(ServiceFixture *fixture, const void *data)
     reader_free(reader);
 }
 
-static bool has_plaintext_hole(const ReaderState *state, uint64_t value)
-{
-    return state->plaintext_holes == value;
-}
-
 static bool has_all_plaintext(const ReaderState *state, uint64_t packets)
 {
     return state->plaintext_packets + state->plaintext_lost + state->lost == packets;
@@ -221,11 +216,12 @@ static void test_plaintext_lost(ServiceFixture *fixture, const void *data)
     tell_plaintext(fixture, 1, false, "a");
     TlsPlaintext behind = plaintext_of(1, 7, "b");
     tls_keys_fake_tell_plaintext(fixture->keys, &behind);
-    reader_wait(reader, has_plaintext_hole, 1);
+    ReaderState state = reader_wait(reader, reader_has_plaintext, 2);
+    g_assert_cmpuint(state.plaintext_holes, ==, 1);
     g_assert_cmpuint(service_counter(fixture, "tls_plaintext_missing_bytes_total"), ==, 6);
     /* As long as the stream is busy the capture thread takes none. */
     enum { MANY = 20000 };
-    uint64_t before = reader_wait(reader, has_plaintext_hole, 1).plaintext_packets;
+    uint64_t before = state.plaintext_packets;
     Stream *stream = g_ptr_array_index(capture_streams(node_capture(fixture->node)), 0);
     stream_lock(stream);
     TlsPlaintext next = plaintext_of(2, 0, "c");
@@ -233,7 +229,7 @@ static void test_plaintext_lost(ServiceFixture *fixture, const void *data)
         tls_keys_fake_tell_plaintext(fixture->keys, &next);
     }
     stream_unlock(stream);
-    ReaderState state = reader_wait(reader, has_all_plaintext, before + MANY + 3);
+    state = reader_wait(reader, has_all_plaintext, before + MANY + 3);
     g_assert_cmpuint(state.plaintext_lost, >, 0);
     g_assert_cmpuint(service_counter(fixture, "tls_plaintext_lost_total"), ==,
                      state.plaintext_lost);
