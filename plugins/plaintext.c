@@ -52,7 +52,10 @@ bool is_plaintext_interface(const packet_info *pinfo)
     const char *name;
     size_t length;
 
-    if (!(pinfo->rec->presence_flags & WTAP_HAS_INTERFACE_ID))
+    /* A node may be called so, but what it captures is called after its link type if that is RAW.
+     */
+    if (!(pinfo->rec->presence_flags & WTAP_HAS_INTERFACE_ID) ||
+        pinfo->rec->rec_header.packet_header.pkt_encap != WTAP_ENCAP_RAW_IP)
         return false;
     name = ws_interface_name(pinfo);
     length = name ? strlen(name) : 0;
