@@ -281,7 +281,7 @@ static void show(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, const K8sO
         expert_add_info(pinfo, item, &ei_version);
         return;
     }
-    if (option->first.at != option->last.at)
+    if (option->count > 1)
         k8s_option_text(option, IDENTITY_L7, &identity.packet[IDENTITY_L7 - IDENTITY_CLUSTER]);
     for (unsigned i = 0; i < K8S_DIRECTIONS; i++) {
         EndTree to = {.tree = tree, .direction = i};

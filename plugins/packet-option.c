@@ -16,7 +16,7 @@ static ws_bool keep_option(wtap_block_t block _U_, unsigned id, wtap_opttype_e t
         return true;
     if (identity_reader_init(&reader, bytes.at, bytes.length) == -ENOMSG)
         return true;
-    if (!ret->first.at)
+    if (ret->count++ == 0)
         ret->first = bytes;
     ret->last = bytes;
     ret->flags = reader.flags;
@@ -29,7 +29,7 @@ bool k8s_option_find(packet_info *pinfo, K8sOption *ret)
     if (pinfo->rec->rec_type != REC_TYPE_PACKET || !pinfo->rec->block)
         return false;
     wtap_block_foreach_option(pinfo->rec->block, keep_option, ret);
-    return ret->last.at != NULL;
+    return ret->count > 0;
 }
 
 static bool find_text(const K8sBytes *bytes, IdentityType type, IdentityTlv *ret)

@@ -9,7 +9,7 @@
 #include "k8s-enrich/identity-option.h"
 
 typedef struct K8sBytes {
-    const uint8_t *at; /* after the enterprise number; NULL: there is none */
+    const uint8_t *at; /* after the enterprise number; may be NULL where there is nothing */
     size_t length;
 } K8sBytes;
 
@@ -17,6 +17,7 @@ typedef struct K8sOption {
     K8sBytes last;  /* the one that holds: whoever names a packet again appends */
     K8sBytes first; /* of plaintext the node's own, which tells the protocol; else the same */
     uint8_t flags;  /* of the last */
+    unsigned count;
 } K8sOption;
 
 /* False if there is none. */
