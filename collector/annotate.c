@@ -144,6 +144,15 @@ static bool name_by_uid(const Annotator *annotator, CacheEntry *entry, const Cap
     return true;
 }
 
+/* Both ends are the capturing pod. */
+static bool stays_in_pod(const CapturePoint *point, const PacketInfo *info)
+{
+    static const IpAddress unknown = {{[10] = 0xff, [11] = 0xff}}; /* 0.0.0.0 */
+    return point->loopback ||
+           (point->plaintext && info->is_ip && /* devices are not told there */
+            ip_address_equal(&info->src, &info->dst) && !ip_address_equal(&info->src, &unknown));
+}
+
 /* The end that the connection really has there; false if nothing is known of it. */
 static bool name_by_flow(const Annotator *annotator, CacheEntry *entry,
                          const AnnotateRequest *request, bool is_src, NamedEnd *end)
@@ -168,7 +177,7 @@ static void name_end(const Annotator *annotator, CacheEntry *entry, const Annota
     const CapturePoint *point = request->point;
     unsigned own = is_src ? PCAPNG_DIRECTION_OUTBOUND : PCAPNG_DIRECTION_INBOUND;
     *end = (NamedEnd){.type = PEER_UNKNOWN};
-    if (point && *point->target_uid && (point->loopback || request->direction == own) &&
+    if (point && *point->target_uid && (stays_in_pod(point, info) || request->direction == own) &&
         name_by_uid(annotator, entry, point, request->time_ns, end))
         return;
     if (!info->is_ip)

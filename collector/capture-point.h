@@ -14,6 +14,7 @@ typedef struct CapturePoint {
     const char *target_uid; /* of the pod */
     uint16_t link_type;
     bool loopback;    /* both ends of its packets are the pod itself */
+    bool plaintext;   /* of TLS: the packets were made up to carry it */
     bool alive;       /* a stream of its node is up ... */
     unsigned streams; /* ... so many: while a node's process is replaced there may be two */
     uint32_t output;  /* interface in the file */

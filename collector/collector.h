@@ -27,6 +27,13 @@ enum {
 
 typedef enum CollectorVantage { COLLECTOR_VANTAGE_ONE, COLLECTOR_VANTAGE_ALL } CollectorVantage;
 
+typedef enum CollectorTls {
+    COLLECTOR_TLS_OFF,
+    COLLECTOR_TLS_KEYS,     /* the secrets of connections */
+    COLLECTOR_TLS_AUTO,     /* and the plaintext of those whose secrets cannot be had */
+    COLLECTOR_TLS_PLAINTEXT /* the plaintext of all, and no secrets */
+} CollectorTls;
+
 typedef struct CollectorConfig {
     /* NULL-terminated; see common/rpc/rpc.h for the forms. dns:///NAME[:PORT] stands for all
      * addresses that the name has and will have: nodes that join and leave are followed. */
@@ -37,7 +44,7 @@ typedef struct CollectorConfig {
     char *label_selector;
     char *filter;         /* libpcap syntax, or NULL */
     uint32_t snap_length; /* 0: server's */
-    bool tls_keys;        /* ask for the secrets of TLS connections */
+    CollectorTls tls;     /* what is asked for of TLS */
     CollectorVantage vantage;
     bool comments;          /* also a readable comment on every packet */
     const char *client;     /* "remoradump 0.1.0" */
@@ -79,8 +86,9 @@ typedef struct CollectorStats {
     uint64_t other_vantage; /* left out: seen at another vantage point */
     uint64_t late;          /* came after their watermark; written out of order */
     uint64_t stalls; /* times that a node told nothing for so long that others did not wait */
-    uint64_t lost_ring, lost_queue, lost_collector, lost_invalid; /* told lost, by stage */
-    uint64_t gaps;                                                /* times a node was away */
+    uint64_t lost_ring, lost_queue, lost_collector, lost_invalid,
+        lost_plaintext;              /* told lost, by stage; the last: of TLS */
+    uint64_t gaps;                   /* times a node was away */
     uint64_t unnamed;                /* packets with an end of which nothing is known */
     unsigned nodes, nodes_connected; /* now; one that has several addresses is one */
 } CollectorStats;

@@ -17,6 +17,12 @@
 static GBytes *encode_request(const CollectorConfig *config)
 {
     char *none = NULL;
+    static const Remora__V1__TlsMode tls_modes[] = {
+        [COLLECTOR_TLS_OFF] = REMORA__V1__TLS_MODE__TLS_MODE_OFF,
+        [COLLECTOR_TLS_KEYS] = REMORA__V1__TLS_MODE__TLS_MODE_KEYS,
+        [COLLECTOR_TLS_AUTO] = REMORA__V1__TLS_MODE__TLS_MODE_AUTO,
+        [COLLECTOR_TLS_PLAINTEXT] = REMORA__V1__TLS_MODE__TLS_MODE_PLAINTEXT,
+    };
     char **namespaces = config->namespaces ? config->namespaces : &none;
     char **pods = config->pods ? config->pods : &none;
     Remora__V1__TargetSelector targets = REMORA__V1__TARGET_SELECTOR__INIT;
@@ -30,8 +36,7 @@ static GBytes *encode_request(const CollectorConfig *config)
     request.targets = &targets;
     request.snap_length = config->snap_length;
     request.filter = config->filter ? config->filter : (char *)"";
-    request.tls =
-        config->tls_keys ? REMORA__V1__TLS_MODE__TLS_MODE_KEYS : REMORA__V1__TLS_MODE__TLS_MODE_OFF;
+    request.tls = tls_modes[config->tls];
     request.client = (char *)(config->client ? config->client : "");
     size_t length = remora__v1__stream_request__get_packed_size(&request);
     uint8_t *bytes = g_malloc(length + 1);

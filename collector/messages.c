@@ -168,9 +168,9 @@ static CapturePoint *find_point(const Message *m, const Remora__V1__Interface *i
 {
     Collector *c = m->collector;
     const char *node = *interface->node ? interface->node : node_stream_name(m->node);
-    g_autofree char *identity =
-        g_strdup_printf("%s\n%s\n%s\n%s\n%u\n%d", m->node->cluster, node, interface->device,
-                        interface->target_uid, interface->link_type, interface->loopback);
+    g_autofree char *identity = g_strdup_printf(
+        "%s\n%s\n%s\n%s\n%u\n%d%d", m->node->cluster, node, interface->device,
+        interface->target_uid, interface->link_type, interface->loopback, interface->plaintext);
     CapturePoint *point = g_hash_table_lookup(c->points, identity);
     if (point)
         return point;
@@ -184,6 +184,7 @@ static CapturePoint *find_point(const Message *m, const Remora__V1__Interface *i
     point->target_uid = g_strdup(interface->target_uid);
     point->link_type = (uint16_t)interface->link_type;
     point->loopback = interface->loopback;
+    point->plaintext = interface->plaintext;
     g_hash_table_insert(c->points, g_steal_pointer(&identity), point);
     return point;
 }
@@ -276,6 +277,9 @@ static uint64_t *loss_counter(Collector *c, Remora__V1__LossStage stage)
         return &c->counting.lost_collector;
     case REMORA__V1__LOSS_STAGE__LOSS_STAGE_INVALID:
         return &c->counting.lost_invalid;
+    case REMORA__V1__LOSS_STAGE__LOSS_STAGE_TLS_HOOKS:
+    case REMORA__V1__LOSS_STAGE__LOSS_STAGE_TLS_PLAINTEXT:
+        return &c->counting.lost_plaintext;
     default:
         return &c->counting.lost_ring;
     }

@@ -10,7 +10,7 @@
 #define REPEAT_INTERVAL_NS (10u * 1000000000ull)
 #define SAID_MAX           1000 /* sentences remembered */
 #define NODES_MAX          1000 /* a peer may tell of losses at any number of nodes */
-#define STAGES             7
+#define STAGES             9
 
 typedef struct NodeLoss {
     uint64_t said_ns;
@@ -82,6 +82,10 @@ const char *notes_stage(Remora__V1__LossStage stage)
         return "they were no valid packets";
     case REMORA__V1__LOSS_STAGE__LOSS_STAGE_CAPTURE_START:
         return "a pod was seen late";
+    case REMORA__V1__LOSS_STAGE__LOSS_STAGE_TLS_HOOKS:
+        return "plaintext of TLS that the hooks lost";
+    case REMORA__V1__LOSS_STAGE__LOSS_STAGE_TLS_PLAINTEXT:
+        return "plaintext of TLS that found no room at the node";
     default:
         return "no cause was told";
     }

@@ -197,6 +197,10 @@ static char *interface_name(const CapturePoint *point)
     if (*point->cluster)
         g_string_append_printf(name, "%s/", point->cluster);
     g_string_append(name, point->node);
+    if (point->plaintext) {
+        g_string_append(name, "/plaintext");
+        return g_string_free(g_steal_pointer(&name), FALSE);
+    }
     switch (point->link_type) {
     case 1: /* Ethernet */
         break;

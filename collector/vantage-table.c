@@ -231,7 +231,7 @@ static bool src_is_first(const PacketInfo *info)
     return order ? order < 0 : info->src_port <= info->dst_port;
 }
 
-static void make_key(const PacketInfo *info, VantageLeg *ret)
+static void make_key(const PacketInfo *info, bool is_plaintext, VantageLeg *ret)
 {
     unsigned src = src_is_first(info) ? 0 : 1;
     ret->key.address[src] = info->src;
@@ -239,7 +239,7 @@ static void make_key(const PacketInfo *info, VantageLeg *ret)
     ret->key.port[src] = info->src_port;
     ret->key.port[!src] = info->dst_port;
     ret->key.fragment_id = info->is_fragment && !info->has_ports ? info->fragment_id : 0;
-    ret->key.protocol = info->protocol;
+    ret->key.protocol = info->protocol | (is_plaintext ? VANTAGE_PLAINTEXT : 0);
     ret->hash = seeded_hash(&ret->key, sizeof ret->key);
 }
 
@@ -359,8 +359,8 @@ static bool flow_of(const VantageTable *table, const VantageLeg *leg, uint64_t t
     return true;
 }
 
-static VantageLeg *leg_between(const VantageTable *table, uint8_t protocol, const FlowEnd *a,
-                               const FlowEnd *b)
+static VantageLeg *leg_between(const VantageTable *table, uint8_t protocol, bool is_plaintext,
+                               const FlowEnd *a, const FlowEnd *b)
 {
     const PacketInfo info = {.src = a->address,
                              .dst = b->address,
@@ -369,16 +369,18 @@ static VantageLeg *leg_between(const VantageTable *table, uint8_t protocol, cons
                              .protocol = protocol,
                              .has_ports = true};
     VantageLeg wanted;
-    make_key(&info, &wanted);
+    make_key(&info, is_plaintext, &wanted);
     return g_hash_table_lookup(table->legs, &wanted);
 }
 
 /* The same connection's leg at its other end, if that was seen. */
 static VantageLeg *other_leg(const VantageTable *table, const VantageLeg *leg, const Flow *flow)
 {
+    bool is_plaintext = vantage_leg_is_plaintext(leg);
     VantageLeg *other =
-        leg->to_service ? leg_between(table, flow->protocol, &flow->masked_client, &flow->server)
-                        : leg_between(table, flow->protocol, &flow->client, &flow->service);
+        leg->to_service
+            ? leg_between(table, flow->protocol, is_plaintext, &flow->masked_client, &flow->server)
+            : leg_between(table, flow->protocol, is_plaintext, &flow->client, &flow->service);
     bool differs = !other || other == leg ||
                    (other->has_syn && leg->has_syn && other->syn_seq != leg->syn_seq);
     return differs ? NULL : other;
@@ -450,10 +452,12 @@ static void translate_leg(VantageTable *table, VantageLeg *leg)
 
 void vantage_table_translated(VantageTable *table, const Translation *translation)
 {
-    translate_leg(table, leg_between(table, translation->protocol, &translation->client,
-                                     &translation->service));
-    translate_leg(table, leg_between(table, translation->protocol, &translation->masked_client,
-                                     &translation->server));
+    for (unsigned is_plaintext = 0; is_plaintext < 2; is_plaintext++) {
+        translate_leg(table, leg_between(table, translation->protocol, is_plaintext,
+                                         &translation->client, &translation->service));
+        translate_leg(table, leg_between(table, translation->protocol, is_plaintext,
+                                         &translation->masked_client, &translation->server));
+    }
 }
 
 static void describe_leg(VantageTable *table, VantageLeg *leg, const VantagePacket *packet)
@@ -479,7 +483,7 @@ static void describe_leg(VantageTable *table, VantageLeg *leg, const VantagePack
     leg->client = (VantageClient){
         .address = leg->key.address[client],
         .port = leg->key.port[client],
-        .protocol = info->protocol,
+        .protocol = (uint16_t)leg->key.protocol,
     };
     leg->client.hash = seeded_hash(&leg->client, CLIENT_BYTES);
     if (server->type == PEER_SERVICE) {
@@ -496,13 +500,36 @@ static void describe_leg(VantageTable *table, VantageLeg *leg, const VantagePack
     }
 }
 
-/* The client's initial sequence number, by which both ends' handshakes tell the connection. */
-static bool initial_sequence(const PacketInfo *info, uint32_t *ret)
+/* The client's initial sequence number, by which both ends' handshakes tell the connection. Those
+ * of plaintext are made up at each end, and say nothing. */
+static bool initial_sequence(const VantagePacket *packet, uint32_t *ret)
 {
-    if (info->protocol != PACKET_TCP || !(info->tcp_flags & PACKET_TCP_SYN))
+    const PacketInfo *info = &packet->info;
+    if (packet->point->plaintext || info->protocol != PACKET_TCP ||
+        !(info->tcp_flags & PACKET_TCP_SYN))
         return false;
     *ret = info->tcp_flags & PACKET_TCP_ACK ? info->tcp_ack - 1 : info->tcp_seq;
     return true;
+}
+
+/* A connection's plaintext comes from either end, each with one SYN. Returns whether this is the
+ * second of an end: another connection. */
+static bool note_plaintext_syn(VantageLeg *leg, const VantagePacket *packet)
+{
+    const PacketInfo *info = &packet->info;
+    bool is_syn = info->protocol == PACKET_TCP &&
+                  (info->tcp_flags & (PACKET_TCP_SYN | PACKET_TCP_ACK)) == PACKET_TCP_SYN;
+    if (!packet->point->plaintext || !is_syn)
+        return false;
+    for (unsigned i = 0; i < 2; i++) {
+        if (leg->plaintext_points[i] == packet->point->id)
+            return true;
+        if (!leg->plaintext_points[i]) {
+            leg->plaintext_points[i] = packet->point->id;
+            break;
+        }
+    }
+    return false;
 }
 
 /* Whether the packet belongs to another connection than the leg's, or the leg's choice can no
@@ -516,7 +543,7 @@ static bool is_over(const VantageTable *table, const VantageLeg *leg, const Vant
         packet->packet.time_ns > leg->service->flow.to_ns)
         return true; /* the same addresses, perhaps rewritten in another way */
     uint32_t sequence;
-    if (initial_sequence(info, &sequence) &&
+    if (initial_sequence(packet, &sequence) &&
         (leg->has_syn ? sequence != leg->syn_seq : !(info->tcp_flags & PACKET_TCP_ACK)))
         return true;
     uint32_t chosen = leg->points.chosen;
@@ -529,9 +556,9 @@ VantageLeg *vantage_table_find(VantageTable *table, const VantagePacket *packet)
     if (!has_connection(&packet->info))
         return NULL;
     VantageLeg wanted;
-    make_key(&packet->info, &wanted);
+    make_key(&packet->info, packet->point->plaintext, &wanted);
     VantageLeg *leg = g_hash_table_lookup(table->legs, &wanted);
-    if (leg && is_over(table, leg, packet)) {
+    if (leg && (is_over(table, leg, packet) || note_plaintext_syn(leg, packet))) {
         forget(table, leg);
         leg = NULL;
     }
@@ -547,14 +574,15 @@ VantageLeg *vantage_table_find(VantageTable *table, const VantagePacket *packet)
         leg->hash = wanted.hash;
         leg->refs = 1;
         leg->link.data = leg;
-        leg->has_syn = initial_sequence(&packet->info, &leg->syn_seq);
+        leg->has_syn = initial_sequence(packet, &leg->syn_seq);
+        note_plaintext_syn(leg, packet);
         describe_leg(table, leg, packet);
         g_hash_table_add(table->legs, leg);
     }
     g_queue_push_tail_link(&table->used, &leg->link);
     leg->last_ns = MAX(leg->last_ns, packet->packet.time_ns);
     if (!leg->has_syn)
-        leg->has_syn = initial_sequence(&packet->info, &leg->syn_seq);
+        leg->has_syn = initial_sequence(packet, &leg->syn_seq);
     leg->refs++;
     return leg;
 }

@@ -26,11 +26,14 @@ typedef struct VantageService {
     VantageChoice legs; /* VANTAGE_SIDE_* */
 } VantageService;
 
+/* The plaintext of a TLS connection is apart from the connection's packets. */
+#define VANTAGE_PLAINTEXT 0x100u
+
 typedef struct VantageKey { /* no padding: hashed and compared as bytes */
     IpAddress address[2];   /* in order, with its port */
     uint16_t port[2];
     uint32_t fragment_id; /* of fragments whose ports are not known */
-    uint32_t protocol;
+    uint32_t protocol;    /* and VANTAGE_PLAINTEXT */
 } VantageKey;
 _Static_assert(sizeof(VantageKey) == 44, "VantageKey has padding");
 
@@ -60,6 +63,7 @@ struct VantageLeg {
     bool server_captured; /* a capture point may stand at the server's end */
     bool listed;          /* among its client's legs */
     uint32_t first_point;
+    uint32_t plaintext_points[2]; /* that began a connection of plaintext with a SYN */
 };
 
 typedef struct VantageTable VantageTable;
@@ -82,6 +86,11 @@ uint64_t vantage_table_endpoints_examined(const VantageTable *table);
 
 bool vantage_leg_server_is_src(const VantageLeg *leg, const VantagePacket *packet);
 bool vantage_leg_at_server(const VantageLeg *leg, const VantagePacket *packet);
+
+static inline bool vantage_leg_is_plaintext(const VantageLeg *leg)
+{
+    return leg->key.protocol & VANTAGE_PLAINTEXT;
+}
 
 static inline uint32_t vantage_leg_side(const VantageLeg *leg)
 {

@@ -89,12 +89,12 @@ typedef enum Verdict { VERDICT_SHOW, VERDICT_LEAVE_OUT, VERDICT_WAIT } Verdict;
 /* A packet of this alternative has been seen. Returns whether it contests the choice: the chosen
  * one has been silent. */
 static bool choice_see(VantageChoice *choice, uint32_t alternative, bool preferred, bool may_wait,
-                       uint64_t time_ns)
+                       bool may_contest, uint64_t time_ns)
 {
     if (!choice->chosen && (preferred || !may_wait))
         choice->chosen = alternative;
     if (choice->chosen && choice->chosen != alternative)
-        return time_ns > choice->last_ns + VANTAGE_SILENT_NS;
+        return may_contest && time_ns > choice->last_ns + VANTAGE_SILENT_NS;
     if (choice->chosen)
         choice->last_ns = MAX(choice->last_ns, time_ns);
     return false;
@@ -137,15 +137,17 @@ void vantage_push(Vantage *vantage, const VantagePacket *packet)
     VantageLeg *leg = p->leg;
     bool at_server = vantage_leg_at_server(leg, p);
     bool at_client_point = !at_server;
-    p->contest[0] =
-        choice_see(&leg->points, p->point->id, at_server && !leg->to_service,
-                   at_client_point && leg->server_captured && !leg->to_service, p->packet.time_ns);
+    /* Of plaintext there is nothing to see between the ends. */
+    bool may_contest = !p->point->plaintext;
+    p->contest[0] = choice_see(&leg->points, p->point->id, at_server && !leg->to_service,
+                               at_client_point && leg->server_captured && !leg->to_service,
+                               may_contest, p->packet.time_ns);
     p->contest[1] = false;
     /* A point that is not the leg's choice says nothing about which leg is alive. */
     if (leg->service &&
         (!leg->points.chosen || leg->points.chosen == p->point->id || p->contest[0]))
         p->contest[1] = choice_see(&leg->service->legs, vantage_leg_side(leg), !leg->to_service,
-                                   leg->server_captured, p->packet.time_ns);
+                                   leg->server_captured, may_contest, p->packet.time_ns);
 }
 
 static Verdict judge(const Vantage *vantage, VantagePacket *packet, uint64_t frontier_ns)

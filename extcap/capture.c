@@ -92,7 +92,8 @@ static int on_write_pieces(const CollectorBytes *pieces, size_t n_pieces, void *
 
 static uint64_t lost(const CollectorStats *stats)
 {
-    return stats->lost_ring + stats->lost_queue + stats->lost_collector + stats->lost_invalid;
+    return stats->lost_ring + stats->lost_queue + stats->lost_collector + stats->lost_invalid +
+           stats->lost_plaintext;
 }
 
 static void show_status(Capture *capture)
@@ -164,6 +165,9 @@ static void summarize(const Capture *capture, bool succeeded)
             "lost: %" G_GUINT64_FORMAT " in the nodes' rings, %" G_GUINT64_FORMAT
             " in their queues, %" G_GUINT64_FORMAT " here, %" G_GUINT64_FORMAT " invalid",
             stats.lost_ring, stats.lost_queue, stats.lost_collector, stats.lost_invalid);
+    if (stats.lost_plaintext)
+        g_string_append_printf(text, ", %" G_GUINT64_FORMAT " of plaintext of TLS",
+                               stats.lost_plaintext);
     if (stats.gaps)
         g_string_append_printf(text,
                                "; a node was away %" G_GUINT64_FORMAT
@@ -200,6 +204,21 @@ static bool check_options(const RemoradumpOptions *options, char **operands, GEr
     return false;
 }
 
+static CollectorTls tls_mode(const char *name)
+{
+    static const char *const names[] = {
+        [COLLECTOR_TLS_OFF] = "off",
+        [COLLECTOR_TLS_KEYS] = "keys",
+        [COLLECTOR_TLS_AUTO] = "auto",
+        [COLLECTOR_TLS_PLAINTEXT] = "plaintext",
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+        if (strcmp(name, names[i]) == 0)
+            return (CollectorTls)i;
+    }
+    return COLLECTOR_TLS_OFF;
+}
+
 static bool prepare(Capture *capture, char **operands, GError **error)
 {
     const RemoradumpOptions *options = capture->options;
@@ -223,7 +242,7 @@ static bool prepare(Capture *capture, char **operands, GError **error)
         .label_selector = options->selector,
         .filter = *capture->filter ? capture->filter : NULL,
         .snap_length = (uint32_t)options->snap_length,
-        .tls_keys = strcmp(options->tls, "keys") == 0,
+        .tls = tls_mode(options->tls),
         .vantage =
             strcmp(options->vantage, "all") == 0 ? COLLECTOR_VANTAGE_ALL : COLLECTOR_VANTAGE_ONE,
         .comments = options->comments,

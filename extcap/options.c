@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const char *const vantages[] = {"one", "all", NULL};
-static const char *const tls_modes[] = {"off", "keys", NULL};
+static const char *const tls_modes[] = {"off", "keys", "auto", "plaintext", NULL};
 static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
 
 #define AT(member) .offset = offsetof(RemoradumpOptions, member)
@@ -109,10 +109,11 @@ static const Option table[] = {
      .kind = OPTION_CHOICE,
      .argument = "MODE",
      .fallback = "off",
-     .help = "TLS: off, or keys (the secrets of connections that begin during the capture, so that "
-             "they are decrypted)",
-     .details = "The nodes take the secrets out of the memory of the pods' processes and they go "
-                "into the capture: whoever has the file can read these connections.",
+     .help = "TLS: off, keys (the secrets of connections, so that they are decrypted), auto "
+             "(also the plaintext of those whose secrets cannot be had), plaintext (of all)",
+     .details = "The nodes take secrets and plaintext out of the memory of the pods' processes and "
+                "they go into the capture: whoever has the file can read these connections. "
+                "Plaintext costs the processes time at each read and write.",
      .group = "Packets",
      .display = "TLS",
      .choices = tls_modes,

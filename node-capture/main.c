@@ -112,7 +112,8 @@ static bool serve(const NodeOptions *options, const NodeInfo *info, Node *node,
         .snap_length = (uint32_t)options->snap_length,
         .queue_bytes = options->queue_size,
         .max_streams = (unsigned)options->max_streams,
-        .tls_keys = strcmp(options->tls, "keys") == 0,
+        .tls_keys = strcmp(options->tls, "off") != 0,
+        .tls_plaintext = strcmp(options->tls, "all") == 0,
     };
     make_socket_folders(options->listen);
     Service *service = service_new(node, info, &config, error);
@@ -207,9 +208,9 @@ static char *follow_sockets(const NodeOptions *options, Node *node)
     return message;
 }
 
-static void give_tls_keys(const NodeOptions *options, Node *node)
+static void give_tls(const NodeOptions *options, Node *node)
 {
-    if (strcmp(options->tls, "keys") == 0) {
+    if (strcmp(options->tls, "off") != 0) {
         Secrets *secrets = node_secrets(node);
         secrets_set_source(secrets, tls_keys_kernel_new(&secrets_keys_callbacks, secrets));
     }
@@ -234,7 +235,7 @@ static bool run(const NodeOptions *options, const NodeInfo *info, int signal_fd,
     if (source) {
         g_autofree char *problem = follow_sockets(options, node);
         follow_connections(options, node);
-        give_tls_keys(options, node);
+        give_tls(options, node);
         node_start(node, source, targets);
         if (problem) {
             node_tell_problem(node, "processes of connections", problem);

@@ -5,7 +5,7 @@
 
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
 
-static const char *const tls_modes[] = {"keys", "off", NULL};
+static const char *const tls_modes[] = {"all", "keys", "off", NULL};
 
 static const Option options[] = {
     {.name = "listen",
@@ -167,8 +167,9 @@ static const Option options[] = {
     {.name = "tls",
      .kind = OPTION_CHOICE,
      .argument = "MODE",
-     .fallback = "keys",
-     .help = "What readers may ask for of TLS: keys (the secrets of the pods' connections), or off",
+     .fallback = "all",
+     .help = "What readers may ask for of TLS: keys (the secrets of the pods' connections), all "
+             "(plaintext as well), or off",
      .details =
          "Nothing is hooked in any process before a reader asks for it, nor longer than that.",
      .group = "Capture",

@@ -16,6 +16,8 @@
 
 #include "plugins/entities.h"
 #include "plugins/k8s-conversations.h"
+#include "plugins/packet-option.h"
+#include "plugins/plaintext.h"
 
 /* What is said of an end. Each is registered for the source, for the destination and, hidden in the
  * tree, for either. */
@@ -57,31 +59,6 @@ static const value_string type_names[] = {
     {IDENTITY_PEER_SERVICE, "service"},   {IDENTITY_PEER_NODE, "node"},
     {IDENTITY_PEER_EXTERNAL, "external"}, {0, NULL},
 };
-
-typedef struct Option {
-    bool found;
-    const uint8_t *bytes;
-    size_t length;
-    uint8_t flags;
-} Option;
-
-/* The last one wins: whoever names a packet again appends. */
-static ws_bool keep_identity_option(wtap_block_t block _U_, unsigned id, wtap_opttype_e type _U_,
-                                    wtap_optval_t *value, void *userdata)
-{
-    Option *ret = userdata;
-    IdentityReader reader = {0};
-    Option option = {.found = true};
-
-    if (id != OPT_CUSTOM_BIN_COPY ||
-        ws_custom_binary(value, &option.bytes, &option.length) != IDENTITY_ENTERPRISE)
-        return true;
-    if (identity_reader_init(&reader, option.bytes, option.length) == -ENOMSG)
-        return true;
-    option.flags = reader.flags;
-    *ret = option;
-    return true;
-}
 
 static const char *text_of(packet_info *pinfo, const IdentityTlv *tlv)
 {
@@ -290,20 +267,22 @@ static void tap_names(packet_info *pinfo, const char *const *names)
     tap_queue_packet(k8s_tap, pinfo, tap);
 }
 
-static void show(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, const Option *option)
+static void show(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, const K8sOption *option)
 {
     K8sIdentity identity;
     const char *names[K8S_DIRECTIONS] = {NULL};
     proto_item *item;
     int r;
 
-    r = k8s_identity_decode(option->bytes, option->length, &identity);
+    r = k8s_identity_decode(option->last.at, option->last.length, &identity);
     if (r == -EPROTO) {
         item = proto_tree_add_item(tree, proto_k8s, tvb, 0, 0, ENC_NA);
         proto_item_set_generated(item);
         expert_add_info(pinfo, item, &ei_version);
         return;
     }
+    if (option->count > 1)
+        k8s_option_text(option, IDENTITY_L7, &identity.packet[IDENTITY_L7 - IDENTITY_CLUSTER]);
     for (unsigned i = 0; i < K8S_DIRECTIONS; i++) {
         EndTree to = {.tree = tree, .direction = i};
 
@@ -318,15 +297,12 @@ static void show(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, const Opti
 
 static int dissect_k8s(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, void *data _U_)
 {
-    Option option = {0};
+    K8sOption option;
 
-    if (pinfo->rec->rec_type != REC_TYPE_PACKET || !pinfo->rec->block)
-        return 0;
-    wtap_block_foreach_option(pinfo->rec->block, keep_identity_option, &option);
-    if (!option.found)
+    if (!k8s_option_find(pinfo, &option))
         return 0;
     if ((option.flags & IDENTITY_FLAG_ATTRIBUTES) && !PINFO_FD_VISITED(pinfo))
-        k8s_entities_learn(pinfo->num, option.bytes, option.length);
+        k8s_entities_learn(pinfo->num, option.last.at, option.last.length);
     /* Most packets of a plain listing end here. */
     if (!proto_field_is_referenced(tree, proto_k8s))
         tree = NULL;
@@ -397,11 +373,13 @@ void proto_register_k8s(void)
     k8s_entities_register();
     k8s_tap = register_tap("k8s");
     k8s_conversations_register(proto_k8s);
+    plaintext_register(proto_k8s);
 }
 
 void proto_reg_handoff_k8s(void)
 {
     register_postdissector(create_dissector_handle(dissect_k8s, proto_k8s));
+    plaintext_register_handoff();
     /* Wireshark registers this one only when a file is opened, and under a name there is but one.
      */
     expert_tap = register_tap("expert");

@@ -39,3 +39,16 @@ static inline uint32_t ws_custom_binary(const wtap_optval_t *value, const uint8_
     return value->custom_opt.pen;
 #endif
 }
+
+/* The section's number is asked for from 4.4 on. */
+#if WS_VERSION >= 404
+#define ws_interface_name(pinfo)                                            \
+    epan_get_interface_name(                                                \
+        (pinfo)->epan, (pinfo)->rec->rec_header.packet_header.interface_id, \
+        (pinfo)->rec->presence_flags &WTAP_HAS_SECTION_NUMBER ? (pinfo)->rec->section_number : 0)
+#define ws_tvb_uint8 tvb_get_uint8
+#else
+#define ws_interface_name(pinfo) \
+    epan_get_interface_name((pinfo)->epan, (pinfo)->rec->rec_header.packet_header.interface_id)
+#define ws_tvb_uint8 tvb_get_guint8
+#endif

@@ -379,7 +379,7 @@ static void on_watermark(uint64_t unix_ns, void *userdata)
     tell_before(capture);
     for (guint i = 0; i < capture->streams->len; i++) {
         Stream *stream = g_ptr_array_index(capture->streams, i);
-        queue_watermark(stream_lock(stream), unix_ns);
+        queue_watermark(stream_lock(stream), unix_ns - MIN(unix_ns, stream_delay_ns(stream)));
         stream_unlock(stream);
     }
 }

@@ -67,6 +67,7 @@ static void encode_interface(const NodeInterface *interface, uint64_t sequence,
     body.os = text(info->os);
     body.target_uid = interface->target_uid;
     body.loopback = interface->loopback;
+    body.plaintext = interface->plaintext;
     Response response = REMORA__V1__STREAM_RESPONSE__INIT;
     response.body_case = REMORA__V1__STREAM_RESPONSE__BODY_INTERFACE;
     response.interface = &body;

@@ -3,6 +3,8 @@
 
 #include <glib.h>
 
+#include "node-capture/tls/tcp-packet.h"
+
 NodeInterface *node_interface_new(const SourceInterface *interface, const char *target_uid,
                                   const char *target)
 {
@@ -15,6 +17,15 @@ NodeInterface *node_interface_new(const SourceInterface *interface, const char *
     copy->target_uid = g_strdup(target_uid);
     copy->target = g_strdup(target);
     return copy;
+}
+
+NodeInterface *node_interface_new_plaintext(uint32_t id, const char *target_uid, const char *target)
+{
+    const SourceInterface interface = {
+        .id = id, .device = "plaintext", .link_type = TCP_PACKET_LINK_TYPE};
+    NodeInterface *made = node_interface_new(&interface, target_uid, target);
+    made->plaintext = true;
+    return made;
 }
 
 NodeInterface *node_interface_ref(NodeInterface *interface)

@@ -31,6 +31,7 @@ void pod_free(void *data)
     }
     g_free(pod->reason);
     g_ptr_array_unref(pod->interfaces);
+    node_interface_unref(pod->plaintext);
     g_ptr_array_unref(pod->streams);
     g_free(pod);
 }

@@ -12,18 +12,19 @@
 
 typedef struct Pod {
     Entity *entity;
-    int netns_fd;           /* ours; -1: there is none */
-    uint64_t netns_inode;   /* of that; 0: there is none */
-    bool excluded;          /* by the configuration */
-    const char *left_out;   /* why it is not captured, if that is no fault; else NULL */
-    bool absent;            /* left out because it does not run */
-    char *reason;           /* why it is not captured, if that is a fault; else NULL */
-    bool told;              /* its streams know that it cannot be captured */
-    uint64_t settle_ns;     /* monotonic: until then streams are not told of `reason`; 0: over */
-    uint32_t target_id;     /* 0: not open */
-    GPtrArray *interfaces;  /* of NodeInterface *, while it is open */
-    GPtrArray *streams;     /* of Stream *, borrowed: those that want it */
-    SourceTargetStats past; /* of earlier openings */
+    int netns_fd;             /* ours; -1: there is none */
+    uint64_t netns_inode;     /* of that; 0: there is none */
+    bool excluded;            /* by the configuration */
+    const char *left_out;     /* why it is not captured, if that is no fault; else NULL */
+    bool absent;              /* left out because it does not run */
+    char *reason;             /* why it is not captured, if that is a fault; else NULL */
+    bool told;                /* its streams know that it cannot be captured */
+    uint64_t settle_ns;       /* monotonic: until then streams are not told of `reason`; 0: over */
+    uint32_t target_id;       /* 0: not open */
+    GPtrArray *interfaces;    /* of NodeInterface *, while it is open */
+    NodeInterface *plaintext; /* of TLS; NULL until there is some */
+    GPtrArray *streams;       /* of Stream *, borrowed: those that want it */
+    SourceTargetStats past;   /* of earlier openings */
 } Pod;
 
 Pod *pod_new(const Entity *entity, int netns_fd); /* takes over the descriptor */

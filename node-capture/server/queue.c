@@ -401,6 +401,11 @@ void queue_interface(Queue *queue, NodeInterface *interface)
     push_event(queue, (Event){.interface = node_interface_ref(interface)});
 }
 
+bool queue_has_interface(const Queue *queue, uint32_t id)
+{
+    return g_hash_table_contains(queue->interfaces, GUINT_TO_POINTER(id));
+}
+
 void queue_identity(Queue *queue, const Entity *entity, uint64_t deleted_ns)
 {
     push_event(queue, (Event){.entity = entity_ref(entity), .deleted_ns = deleted_ns});

@@ -81,6 +81,7 @@ Queue *queue_new(uint64_t limit_bytes, uint32_t snap_length, Filter *filter);
 Queue *queue_free(Queue *queue); /* NULL is fine; returns NULL */
 
 void queue_interface(Queue *queue, NodeInterface *interface);
+bool queue_has_interface(const Queue *queue, uint32_t id); /* queue_interface() was called for it */
 void queue_identity(Queue *queue, const Entity *entity, uint64_t deleted_ns);
 void queue_synced(Queue *queue);
 void queue_fact(Queue *queue, Fact *fact);

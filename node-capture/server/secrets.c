@@ -12,6 +12,7 @@ struct Secrets {
     const SecretsCallbacks *callbacks;
     void *userdata;
     uint64_t wishes; /* capture_wishes() of what the source follows */
+    Plaintext *plaintext;
 
     GMutex lock;     /* of all below */
     GArray *waiting; /* of Waiting */
@@ -37,6 +38,7 @@ Secrets *secrets_new(const SecretsCallbacks *callbacks, void *userdata)
     secrets->callbacks = callbacks;
     secrets->userdata = userdata;
     secrets->waiting = waiting_new();
+    secrets->plaintext = plaintext_new();
     g_mutex_init(&secrets->lock);
     return secrets;
 }
@@ -47,6 +49,7 @@ Secrets *secrets_free(Secrets *secrets)
         if (secrets->keys) {
             secrets->keys->ops->free(secrets->keys);
         }
+        plaintext_free(secrets->plaintext);
         g_array_unref(secrets->waiting);
         g_mutex_clear(&secrets->lock);
         g_free(secrets);
@@ -86,30 +89,39 @@ static void on_secrets(uint64_t netns_inode, uint64_t time_unix_ns, const char *
     }
 }
 
+static void on_plaintext(const TlsPlaintext *plaintext, void *userdata)
+{
+    Secrets *secrets = userdata;
+    if (plaintext_take(secrets->plaintext, plaintext)) {
+        secrets->callbacks->wake(secrets->userdata);
+    }
+}
+
 static void on_problem(const char *subject, const char *message, void *userdata)
 {
     Secrets *secrets = userdata;
     secrets->callbacks->problem(subject, message, secrets->userdata);
 }
 
-const TlsKeysCallbacks secrets_keys_callbacks = {.secrets = on_secrets, .problem = on_problem};
+const TlsKeysCallbacks secrets_keys_callbacks = {
+    .secrets = on_secrets, .plaintext = on_plaintext, .problem = on_problem};
 
 void secrets_set_source(Secrets *secrets, TlsKeys *keys)
 {
     secrets->keys = keys;
 }
 
-static bool wants_secrets(const Pod *pod)
+/* What its streams want between them. */
+static unsigned wanted_of(const Pod *pod)
 {
+    unsigned take = 0;
     for (guint i = 0; pod->netns_inode && i < pod->streams->len; i++) {
-        if (stream_wish(g_ptr_array_index(pod->streams, i))->tls_keys) {
-            return true;
-        }
+        take |= stream_wish(g_ptr_array_index(pod->streams, i))->tls;
     }
-    return false;
+    return take;
 }
 
-/* Network namespaces of the pods of which a stream wants secrets. */
+/* Network namespaces of the pods of which a stream wants something. */
 static GArray *wanted_namespaces(const Capture *capture)
 {
     GArray *wanted = g_array_new(FALSE, FALSE, sizeof(TlsWanted));
@@ -117,8 +129,8 @@ static GArray *wanted_namespaces(const Capture *capture)
     const Pod *pod;
     g_hash_table_iter_init(&iter, capture_pods(capture));
     while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
-        if (wants_secrets(pod)) {
-            const TlsWanted one = {pod->netns_inode, TLS_TAKE_KEYS};
+        const TlsWanted one = {pod->netns_inode, wanted_of(pod)};
+        if (one.take) {
             g_array_append_val(wanted, one);
         }
     }
@@ -136,7 +148,7 @@ static bool tell(const Capture *capture, uint64_t netns_inode, Fact *fact)
     while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
         for (guint i = 0; pod->netns_inode == netns_inode && i < pod->streams->len; i++) {
             Stream *stream = g_ptr_array_index(pod->streams, i);
-            if (stream_wish(stream)->tls_keys) {
+            if (stream_wish(stream)->tls & TLS_TAKE_KEYS) {
                 queue_fact(stream_lock(stream), fact);
                 stream_unlock(stream);
                 told = true;
@@ -185,6 +197,7 @@ void secrets_run(Secrets *secrets, const Capture *capture)
     secrets->stats.lines += stats.lines;
     secrets->stats.lost += stats.lost;
     g_mutex_unlock(&secrets->lock);
+    plaintext_run(secrets->plaintext, capture);
 }
 
 void secrets_stats(Secrets *secrets, SecretsStats *ret)
@@ -192,4 +205,5 @@ void secrets_stats(Secrets *secrets, SecretsStats *ret)
     g_mutex_lock(&secrets->lock);
     *ret = secrets->stats;
     g_mutex_unlock(&secrets->lock);
+    plaintext_stats(secrets->plaintext, &ret->plaintext);
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* TLS secrets on their way from where they are taken to the streams that asked for them, and the
- * other way which pods' are wanted. Nothing is kept: who asks later is told of later ones. */
+/* TLS secrets and plaintext on their way from where they are taken to the streams that asked for
+ * them, and the other way which pods' are wanted. Nothing is kept: who asks later is told of later
+ * ones. */
 #pragma once
 
 #include "node-capture/server/capture.h"
+#include "node-capture/server/plaintext.h"
 #include "node-capture/tls/keys.h"
 
 #define SECRETS_WAITING_MAX (8u << 20) /* bytes of lines; beyond it they are lost, and counted */
@@ -13,6 +15,7 @@ typedef struct Secrets Secrets;
 typedef struct SecretsStats {
     uint64_t lines; /* told to at least one stream */
     uint64_t lost;  /* lines that found no room, or no stream any more */
+    PlaintextStats plaintext;
 } SecretsStats;
 
 /* From any thread. */

@@ -70,6 +70,29 @@ static char *join(char *const *names, size_t n_names)
     return g_string_free(joined, FALSE);
 }
 
+/* What a reader may ask for of TLS. */
+typedef struct TlsChoice {
+    Remora__V1__TlsMode mode;
+    const char *name;
+    unsigned take;
+} TlsChoice;
+
+static const TlsChoice *find_tls_choice(Remora__V1__TlsMode mode)
+{
+    static const TlsChoice choices[] = {
+        {REMORA__V1__TLS_MODE__TLS_MODE_OFF, "off", 0},
+        {REMORA__V1__TLS_MODE__TLS_MODE_KEYS, "keys", TLS_TAKE_KEYS},
+        {REMORA__V1__TLS_MODE__TLS_MODE_AUTO, "auto", TLS_TAKE_KEYS | TLS_TAKE_PLAINTEXT_REST},
+        {REMORA__V1__TLS_MODE__TLS_MODE_PLAINTEXT, "plaintext", TLS_TAKE_PLAINTEXT_EVERY},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(choices); i++) {
+        if (choices[i].mode == mode) {
+            return &choices[i];
+        }
+    }
+    return NULL;
+}
+
 static char *summarize(const Remora__V1__StreamRequest *request, uint32_t snap_length)
 {
     static const Remora__V1__TargetSelector all = REMORA__V1__TARGET_SELECTOR__INIT;
@@ -80,23 +103,32 @@ static char *summarize(const Remora__V1__StreamRequest *request, uint32_t snap_l
         "client [%s], namespaces [%s], pods [%s], selector [%s], filter [%s], snap length %u, TLS "
         "%s",
         request->client, namespaces, pods, targets->label_selector, request->filter, snap_length,
-        request->tls == REMORA__V1__TLS_MODE__TLS_MODE_KEYS ? "keys" : "off");
+        find_tls_choice(request->tls)->name);
     return printable(text);
 }
 
 static bool check_tls(const Service *service, Remora__V1__TlsMode mode, GError **error)
 {
-    if (mode == REMORA__V1__TLS_MODE__TLS_MODE_OFF ||
-        (mode == REMORA__V1__TLS_MODE__TLS_MODE_KEYS && service->config.tls_keys)) {
-        return true;
+    const TlsChoice *choice = find_tls_choice(mode);
+    if (!choice) {
+        g_set_error(error, RPC_ERROR, EINVAL, "TLS mode %d is not known here", (int)mode);
+        return false;
     }
-    if (mode == REMORA__V1__TLS_MODE__TLS_MODE_KEYS) {
+    unsigned given =
+        (service->config.tls_keys ? TLS_TAKE_KEYS : 0) |
+        (service->config.tls_plaintext ? TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY : 0);
+    if (choice->take & ~given & TLS_TAKE_KEYS) {
         g_set_error(error, RPC_ERROR, EACCES,
                     "this node gives no TLS secrets (it runs with --tls off); ask without them");
-    } else {
-        g_set_error(error, RPC_ERROR, EINVAL, "TLS mode %d is not known here", (int)mode);
+        return false;
     }
-    return false;
+    if (choice->take & ~given) {
+        g_set_error(error, RPC_ERROR, EACCES,
+                    "this node gives no plaintext of TLS (it runs with --tls %s); ask without it",
+                    service->config.tls_keys ? "keys" : "off");
+        return false;
+    }
+    return true;
 }
 
 static bool read_wish(const Service *service, const Remora__V1__StreamRequest *request,
@@ -120,7 +152,7 @@ static bool read_wish(const Service *service, const Remora__V1__StreamRequest *r
         .protocol_version = CLAMP(request->protocol_version, 1, REMORA_PROTOCOL_VERSION),
         .selector = selector,
         .snap_length = MIN(wanted, service->config.snap_length),
-        .tls_keys = request->tls == REMORA__V1__TLS_MODE__TLS_MODE_KEYS,
+        .tls = find_tls_choice(request->tls)->take,
         .filter = g_strdup(request->filter),
         .client = printable(request->client),
     };

@@ -15,7 +15,8 @@ typedef struct ServiceConfig {
     uint32_t snap_length; /* most that a stream may ask for */
     uint64_t queue_bytes; /* of each stream */
     unsigned max_streams;
-    bool tls_keys; /* who asks for TLS secrets is given them */
+    bool tls_keys;      /* who asks for TLS secrets is given them */
+    bool tls_plaintext; /* likewise the plaintext */
 } ServiceConfig;
 
 typedef struct Service Service;

@@ -92,6 +92,29 @@ static void add_connection_counters(Snapshot *snapshot, const ConntrackCounters 
         "Connections that were not told of because no pod was at either end");
 }
 
+static void add_tls_counters(Snapshot *snapshot, const SecretsStats *secrets)
+{
+    const PlaintextStats *plaintext = &secrets->plaintext;
+    add(snapshot, "tls_secrets_total", secrets->lines,
+        "Lines of TLS secrets that streams were given");
+    add(snapshot, "tls_secrets_lost_total", secrets->lost,
+        "Lines of TLS secrets that found no room, or no stream any more");
+    add(snapshot, "tls_plaintext_packets_total", plaintext->flow.packets,
+        "Packets that were made of plaintext of TLS");
+    add(snapshot, "tls_plaintext_bytes_total", plaintext->flow.bytes, "Bytes of plaintext in them");
+    add(snapshot, "tls_plaintext_lost_total", plaintext->lost,
+        "Of these packets, those that found no room");
+    add(snapshot, "tls_plaintext_missing_bytes_total", plaintext->flow.missing,
+        "Bytes of plaintext that the hooks lost");
+    add(snapshot, "tls_plaintext_other_end_bytes_total", plaintext->flow.other_end,
+        "Bytes of plaintext left out because the other end of the connection, in the same pod, "
+        "told them");
+    add_gauge(snapshot, "tls_plaintext_connections", plaintext->flow.connections,
+              "Connections whose plaintext is followed");
+    add(snapshot, "tls_plaintext_forgotten_total", plaintext->flow.forgotten,
+        "Such connections forgotten before their end because there were too many");
+}
+
 static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeCounters *counters)
 {
     CaptureStats stats;
@@ -130,10 +153,7 @@ static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeC
     add(snapshot, "identity_events_total", counters->identity_events,
         "Changes to what is known of the cluster");
     add_connection_counters(snapshot, &counters->connections);
-    add(snapshot, "tls_secrets_total", counters->secrets.lines,
-        "Lines of TLS secrets that streams were given");
-    add(snapshot, "tls_secrets_lost_total", counters->secrets.lost,
-        "Lines of TLS secrets that found no room, or no stream any more");
+    add_tls_counters(snapshot, &counters->secrets);
     add(snapshot, "socket_events_total", counters->sockets.events,
         "What the kernel told of sockets and their owners");
     add(snapshot, "socket_events_lost_total", counters->sockets.lost,

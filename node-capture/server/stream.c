@@ -165,6 +165,17 @@ const StreamWish *stream_wish(const Stream *stream)
     return &stream->wish;
 }
 
+bool stream_wants_plaintext(const Stream *stream, bool has_secrets)
+{
+    unsigned take = TLS_TAKE_PLAINTEXT_EVERY | (has_secrets ? 0 : TLS_TAKE_PLAINTEXT_REST);
+    return stream->wish.tls & take;
+}
+
+uint64_t stream_delay_ns(const Stream *stream)
+{
+    return stream_wants_plaintext(stream, false) ? STREAM_PLAINTEXT_DELAY_NS : 0;
+}
+
 uint64_t stream_age_ns(const Stream *stream)
 {
     return clock_monotonic_ns() - stream->opened_ns;

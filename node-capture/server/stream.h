@@ -13,15 +13,19 @@
 #include "node-capture/server/info.h"
 #include "node-capture/server/queue.h"
 #include "node-capture/targets/targets.h"
+#include "node-capture/tls/keys.h"
 
 /* Events (identity, interfaces) that wait at most; a reader that far behind is told to go away. */
 #define STREAM_EVENTS_MAX 500000u
+
+/* Plaintext of TLS comes so much behind its time at most, or is told as late by who merges. */
+#define STREAM_PLAINTEXT_DELAY_NS (100u * 1000000u)
 
 typedef struct StreamWish {
     uint32_t protocol_version; /* the one both sides speak */
     Selector *selector;
     uint32_t snap_length;
-    bool tls_keys; /* is given the secrets of TLS connections */
+    unsigned tls;  /* TlsTake: what it is given of TLS */
     char *filter;  /* "": none */
     char *client;  /* printable */
     char *summary; /* printable, of all this, for the log */
@@ -59,6 +63,10 @@ Stream *stream_unref(Stream *stream); /* NULL is fine; returns NULL */
 uint64_t stream_id(const Stream *stream);
 const char *stream_peer(const Stream *stream);
 const StreamWish *stream_wish(const Stream *stream);
+/* Whether it is given the plaintext of a connection whose secrets are told, or are not. */
+bool stream_wants_plaintext(const Stream *stream, bool has_secrets);
+/* How far its watermarks stay behind those of the packets. */
+uint64_t stream_delay_ns(const Stream *stream);
 uint64_t stream_age_ns(const Stream *stream);
 
 bool stream_is_closed(Stream *stream);

@@ -58,3 +58,9 @@ void tls_keys_fake_tell(TlsKeys *keys, uint64_t netns_inode, const char *lines)
     Fake *fake = (Fake *)keys;
     fake->callbacks->secrets(netns_inode, 1, lines, strlen(lines), fake->userdata);
 }
+
+void tls_keys_fake_tell_plaintext(TlsKeys *keys, const TlsPlaintext *plaintext)
+{
+    Fake *fake = (Fake *)keys;
+    fake->callbacks->plaintext(plaintext, fake->userdata);
+}

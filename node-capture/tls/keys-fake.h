@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* TLS secrets by hand, for tests. */
+/* TLS secrets and plaintext by hand, for tests. */
 #pragma once
 
 #include <glib.h>
@@ -11,3 +11,4 @@ TlsKeys *tls_keys_fake_new(const TlsKeysCallbacks *callbacks, void *userdata);
 GArray *tls_keys_fake_followed(TlsKeys *keys, unsigned *ret_times);
 /* As if a process had made these; any thread. */
 void tls_keys_fake_tell(TlsKeys *keys, uint64_t netns_inode, const char *lines);
+void tls_keys_fake_tell_plaintext(TlsKeys *keys, const TlsPlaintext *plaintext);

@@ -349,10 +349,74 @@ static void test_network(void)
     }
 }
 
+/* Beside the packets of c0 and s0 their plaintext is told, at points of their own. */
+enum { PLAIN_CLIENT = CLIENT_1, PLAIN_SERVER = SERVER_1 };
+
+static World *plaintext_world(void)
+{
+    World *world = world_new(NULL, 0);
+    world->points[PLAIN_CLIENT].target_uid = world->points[CLIENT_0].target_uid;
+    world->points[PLAIN_SERVER].target_uid = world->points[SERVER_0].target_uid;
+    world->points[PLAIN_CLIENT].plaintext = world->points[PLAIN_SERVER].plaintext = true;
+    return world;
+}
+
+/* The same addresses and ports, but another matter; and the two ends have made up their sequence
+ * numbers each. */
+static void test_plaintext_is_apart(void)
+{
+    World *world = plaintext_world();
+    out(world, CLIENT_0, T0, SYN(C0, 40000, S0, 8080, 1, 1));
+    in(world, SERVER_0, T0, SYN(C0, 40000, S0, 8080, 1, 2));
+    out(world, PLAIN_CLIENT, T0 + MILLI, SYN(C0, 40000, S0, 8080, 77, 3));
+    in(world, PLAIN_SERVER, T0 + MILLI, SYN(C0, 40000, S0, 8080, 88, 4));
+    out(world, PLAIN_CLIENT, T0 + MILLI, DATA(C0, 40000, S0, 8080, 5));
+    in(world, PLAIN_SERVER, T0 + 2 * MILLI, DATA(C0, 40000, S0, 8080, 6));
+    out(world, CLIENT_0, T0 + 3 * MILLI, DATA(C0, 40000, S0, 8080, 7));
+    in(world, SERVER_0, T0 + 3 * MILLI, DATA(C0, 40000, S0, 8080, 8));
+    show(world, UINT64_MAX);
+    assert_shown(world, 2, 4, 6, 8, -1);
+    world_free(world);
+}
+
+/* The service's address at the client, the pod's at the server. */
+static void test_plaintext_through_a_service(void)
+{
+    World *world = plaintext_world();
+    out(world, PLAIN_CLIENT, T0, SYN(C0, 40000, VIP, 80, 77, 1));
+    in(world, PLAIN_SERVER, T0 + MILLI, SYN(C0, 40000, S0, 8080, 88, 2));
+    out(world, PLAIN_CLIENT, T0 + 2 * MILLI, DATA(C0, 40000, VIP, 80, 3));
+    in(world, PLAIN_SERVER, T0 + 3 * MILLI, DATA(C0, 40000, S0, 8080, 4));
+    show(world, UINT64_MAX);
+    assert_shown(world, 2, 4, -1);
+    world_free(world);
+}
+
+/* A process reads when it likes: that the chosen end is silent says nothing. */
+static void test_plaintext_stays_at_its_end(void)
+{
+    World *world = plaintext_world();
+    out(world, PLAIN_CLIENT, T0, SYN(C0, 40000, S0, 8080, 77, 1));
+    in(world, PLAIN_SERVER, T0, SYN(C0, 40000, S0, 8080, 88, 2));
+    out(world, PLAIN_CLIENT, T0 + 5 * VANTAGE_SILENT_NS, DATA(C0, 40000, S0, 8080, 3));
+    in(world, PLAIN_SERVER, T0 + 6 * VANTAGE_SILENT_NS, DATA(C0, 40000, S0, 8080, 4));
+    show(world, UINT64_MAX);
+    assert_shown(world, 2, 4, -1);
+    /* The same ports once more, and the server's process is none that is hooked. */
+    out(world, PLAIN_CLIENT, T0 + 7 * VANTAGE_SILENT_NS, SYN(C0, 40000, S0, 8080, 79, 5));
+    out(world, PLAIN_CLIENT, T0 + 7 * VANTAGE_SILENT_NS, DATA(C0, 40000, S0, 8080, 6));
+    show(world, UINT64_MAX);
+    assert_shown(world, 2, 4, 5, 6, -1);
+    world_free(world);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/vantage/server-is-preferred", test_server_is_preferred);
+    g_test_add_func("/vantage/plaintext/apart", test_plaintext_is_apart);
+    g_test_add_func("/vantage/plaintext/service", test_plaintext_through_a_service);
+    g_test_add_func("/vantage/plaintext/stays", test_plaintext_stays_at_its_end);
     g_test_add_func("/vantage/wait-is-bounded", test_wait_is_bounded);
     g_test_add_func("/vantage/no-needless-wait", test_no_wait_where_nobody_else_captures);
     g_test_add_func("/vantage/service-legs", test_service_legs_are_joined);

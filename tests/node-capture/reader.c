@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/pcapng/pcapng.h"
+#include "node-capture/server/plaintext.h"
 
 #define WAIT_S 20
 
@@ -17,6 +18,32 @@ struct Reader {
     ReaderState state;
 };
 
+/* Of IPv4 packets. */
+static void take_plaintext(ReaderState *state, const PcapngPacket *packet)
+{
+    g_assert_true(state->has_plaintext_interface);
+    g_assert_cmpuint(packet->captured_length, >=, 40);
+    size_t header = 20 + (size_t)(packet->data[32] >> 4) * 4;
+    state->plaintext_packets++;
+    if (packet->captured_length > header) {
+        g_autofree char *text =
+            g_strndup((const char *)packet->data + header, packet->captured_length - header);
+        g_strlcat(state->plaintext, text, sizeof state->plaintext);
+    }
+}
+
+static void take_interface(ReaderState *state, const Remora__V1__Interface *interface)
+{
+    state->interfaces++;
+    g_assert_cmpint(interface->plaintext, ==, interface->id >= PLAINTEXT_INTERFACES);
+    if (interface->plaintext) {
+        g_assert_false(state->has_plaintext_interface);
+        g_assert_cmpuint(interface->link_type, ==, 101);
+        g_assert_cmpstr(interface->target_uid, !=, "");
+        state->has_plaintext_interface = true;
+    }
+}
+
 static void take_packets(Reader *reader, const StreamPackets *packets)
 {
     ReaderState *state = &reader->state;
@@ -29,6 +56,11 @@ static void take_packets(Reader *reader, const StreamPackets *packets)
                                          &packet, &options, &options_length);
         g_assert_cmpint(length, >, 0);
         g_assert_cmpuint(packet.time_ns, >=, state->watermark_ns);
+        offset += (size_t)length;
+        if (packet.interface_id >= PLAINTEXT_INTERFACES) {
+            take_plaintext(state, &packet);
+            continue;
+        }
         g_assert_cmpuint(packet.captured_length, >=, 8);
         memcpy(&number, packet.data + 4, sizeof(number));
         g_assert_cmpuint(number, >=, state->next_number);
@@ -39,7 +71,6 @@ static void take_packets(Reader *reader, const StreamPackets *packets)
         state->next_number = number + 1;
         state->captured_max = MAX(state->captured_max, packet.captured_length);
         state->packets++;
-        offset += (size_t)length;
     }
     g_assert_cmpuint(offset, ==, packets->blocks_length);
     g_assert_cmpuint(packets->watermark_unix_ns, >=, state->watermark_ns);
@@ -54,6 +85,11 @@ static void take_loss(Reader *reader, const Remora__V1__Loss *loss)
         reader->told_lost += loss->packets;
     } else if (loss->stage == REMORA__V1__LOSS_STAGE__LOSS_STAGE_KERNEL_RING) {
         state->kernel_lost += loss->packets;
+    } else if (loss->stage == REMORA__V1__LOSS_STAGE__LOSS_STAGE_TLS_HOOKS) {
+        g_assert_true(loss->unknown);
+        state->plaintext_holes++;
+    } else if (loss->stage == REMORA__V1__LOSS_STAGE__LOSS_STAGE_TLS_PLAINTEXT) {
+        state->plaintext_lost += loss->packets;
     } else if (loss->stage == REMORA__V1__LOSS_STAGE__LOSS_STAGE_CAPTURE_START) {
         g_assert_true(loss->unknown);
         g_assert_cmpstr(loss->detail, !=, "");
@@ -96,7 +132,7 @@ static void take_message(Reader *reader, const StreamMessage *message)
         g_assert_cmpstr(message->response->hello->node, ==, "n1");
         break;
     case STREAM_INTERFACE:
-        state->interfaces++;
+        take_interface(state, message->response->interface);
         break;
     case STREAM_IDENTITY:
         take_identity(state, message->response->identity);
@@ -266,4 +302,9 @@ bool reader_has_deleted(const ReaderState *state, uint64_t value)
 bool reader_has_secrets(const ReaderState *state, uint64_t bytes)
 {
     return strlen(state->key_log) >= bytes;
+}
+
+bool reader_has_plaintext(const ReaderState *state, uint64_t bytes)
+{
+    return strlen(state->plaintext) >= bytes;
 }

@@ -19,6 +19,9 @@ typedef struct ReaderState {
     uint64_t watermark_ns;
     char key_log[512];               /* all secrets, as long as they fit */
     uint64_t packets_before_secrets; /* the last of them */
+    char plaintext[512];             /* as long as it fits */
+    uint64_t plaintext_packets, plaintext_holes, plaintext_lost;
+    bool has_plaintext_interface;
     bool synced, ended, end_retry, closed;
     char start_text[128]; /* of the last loss at the start of a capture */
     uint64_t start_from_ns, start_to_ns;
@@ -46,4 +49,5 @@ bool reader_has_messages(const ReaderState *state, uint64_t value);
 bool reader_has_watermark(const ReaderState *state, uint64_t value);
 bool reader_has_lost_starts(const ReaderState *state, uint64_t value);
 bool reader_has_secrets(const ReaderState *state, uint64_t bytes);
+bool reader_has_plaintext(const ReaderState *state, uint64_t bytes);
 bool reader_has_deleted(const ReaderState *state, uint64_t value);

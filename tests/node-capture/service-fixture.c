@@ -10,6 +10,7 @@
 static const NodeInfo info = {"test", "n1", "0", "boot", "machine", "os", 1};
 
 bool service_gives_tls_keys = true;
+bool service_gives_tls_plaintext = true;
 
 static Selector *allowed_shop(void)
 {
@@ -43,7 +44,8 @@ void service_set_up(ServiceFixture *fixture, const void *data)
                                   .snap_length = 262144,
                                   .queue_bytes = QUEUE_BYTES,
                                   .max_streams = 3,
-                                  .tls_keys = service_gives_tls_keys};
+                                  .tls_keys = service_gives_tls_keys,
+                                  .tls_plaintext = service_gives_tls_plaintext};
     fixture->service = service_new(fixture->node, &info, &config, &error);
     g_assert_no_error(error);
     fixture->client = rpc_client_new();

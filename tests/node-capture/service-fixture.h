@@ -28,6 +28,7 @@ typedef struct ServiceFixture {
 
 /* One pod, shop/cart; only the namespace shop may be captured; at most three streams. */
 extern bool service_gives_tls_keys; /* to those who ask; before service_set_up() */
+extern bool service_gives_tls_plaintext;
 void service_set_up(ServiceFixture *fixture, const void *data);
 void service_tear_down(ServiceFixture *fixture, const void *data);
 

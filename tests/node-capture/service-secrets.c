@@ -3,6 +3,7 @@
  * else is, and nothing is hooked for him. */
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "common/log.h"
@@ -44,6 +45,19 @@ static void wait_followed(ServiceFixture *fixture, guint count)
             return;
         }
         g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+    }
+}
+
+static void wait_take(ServiceFixture *fixture, unsigned take)
+{
+    for (;;) {
+        wait_followed(fixture, 1);
+        unsigned times;
+        g_autoptr(GArray) followed = tls_keys_fake_followed(fixture->keys, &times);
+        if (followed->len == 1 && g_array_index(followed, TlsWanted, 0).take == take) {
+            return;
+        }
         g_usleep(1000);
     }
 }
@@ -106,6 +120,122 @@ static void test_first(ServiceFixture *fixture, const void *data)
     reader_free(reader);
 }
 
+/* ---- Plaintext -------------------------------------------------------------------------------*/
+
+static TlsPlaintext plaintext_of(uint64_t connection, uint64_t offset, const char *text)
+{
+    return (TlsPlaintext){.connection = connection,
+                          .netns_inode = namespace_of_pods(),
+                          .time_unix_ns = service_time_of(1000),
+                          .direction = TLS_WRITTEN,
+                          .family = AF_INET,
+                          .local = {{10, 0, 0, 1}, (uint16_t)connection},
+                          .remote = {{10, 0, 0, 2}, 443},
+                          .offset = offset,
+                          .from_start = true,
+                          .data = (const uint8_t *)text,
+                          .length = strlen(text)};
+}
+
+static void tell_plaintext(ServiceFixture *fixture, uint64_t connection, bool has_secrets,
+                           const char *text)
+{
+    TlsPlaintext told = plaintext_of(connection, 0, text);
+    told.has_secrets = has_secrets;
+    tls_keys_fake_tell_plaintext(fixture->keys, &told);
+}
+
+/* Who gets what; each connection has one mark. */
+static void test_plaintext(ServiceFixture *fixture, const void *data)
+{
+    static const struct {
+        int mode;
+        const char *plaintext, *key_log;
+    } readers[] = {
+        {REMORA__V1__TLS_MODE__TLS_MODE_KEYS, "", LINE},
+        {REMORA__V1__TLS_MODE__TLS_MODE_AUTO, "ae", LINE},
+        {REMORA__V1__TLS_MODE__TLS_MODE_PLAINTEXT, "abe", ""},
+    };
+    Reader *opened[G_N_ELEMENTS(readers)];
+    for (size_t i = 0; i < G_N_ELEMENTS(readers); i++) {
+        opened[i] = open_stream(fixture, readers[i].mode, "*");
+        reader_wait(opened[i], reader_synced, 0);
+    }
+    service_give_interface(fixture);
+    wait_take(fixture, TLS_TAKE_KEYS | TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY);
+    tls_keys_fake_tell(fixture->keys, namespace_of_pods(), LINE);
+    tell_plaintext(fixture, 1, false, "a");
+    tell_plaintext(fixture, 2, true, "b");
+    TlsPlaintext elsewhere = plaintext_of(3, 0, "c");
+    elsewhere.netns_inode++;
+    tls_keys_fake_tell_plaintext(fixture->keys, &elsewhere);
+    tell_plaintext(fixture, 4, false, "e");
+    /* What comes later shows that nothing else came before it. */
+    uint64_t later = service_time_of(1000) + STREAM_PLAINTEXT_DELAY_NS;
+    source_fake_watermark(fixture->source, later);
+    for (size_t i = 0; i < G_N_ELEMENTS(readers); i++) {
+        reader_wait(opened[i], reader_has_plaintext, strlen(readers[i].plaintext));
+        ReaderState state = reader_wait(opened[i], reader_has_watermark, service_time_of(1000));
+        g_assert_cmpstr(state.plaintext, ==, readers[i].plaintext);
+        g_assert_cmpstr(state.key_log, ==, readers[i].key_log);
+        g_assert_cmpuint(state.plaintext_packets, ==, 4 * strlen(readers[i].plaintext));
+        g_assert_cmpint(state.has_plaintext_interface, ==, *readers[i].plaintext != 0);
+        reader_free(opened[i]);
+    }
+    wait_followed(fixture, 0);
+}
+
+/* The watermark of who gets plaintext stays behind, so that packets which come later keep it. The
+ * reader checks that. */
+static void test_plaintext_late(ServiceFixture *fixture, const void *data)
+{
+    Reader *reader = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_PLAINTEXT, "*");
+    reader_wait(reader, reader_synced, 0);
+    wait_take(fixture, TLS_TAKE_PLAINTEXT_EVERY);
+    service_give_interface(fixture);
+    uint64_t now = service_time_of(1000) + STREAM_PLAINTEXT_DELAY_NS;
+    source_fake_watermark(fixture->source, now);
+    reader_wait(reader, reader_has_watermark, service_time_of(1000));
+    tell_plaintext(fixture, 1, false, "x");
+    ReaderState state = reader_wait(reader, reader_has_plaintext, 1);
+    g_assert_cmpuint(state.watermark_ns, ==, service_time_of(1000));
+    reader_free(reader);
+}
+
+static bool has_all_plaintext(const ReaderState *state, uint64_t packets)
+{
+    return state->plaintext_packets + state->plaintext_lost + state->lost == packets;
+}
+
+/* What the hooks lost is told, and what found no room. */
+static void test_plaintext_lost(ServiceFixture *fixture, const void *data)
+{
+    Reader *reader = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_PLAINTEXT, "*");
+    reader_wait(reader, reader_synced, 0);
+    wait_take(fixture, TLS_TAKE_PLAINTEXT_EVERY);
+    tell_plaintext(fixture, 1, false, "a");
+    TlsPlaintext behind = plaintext_of(1, 7, "b");
+    tls_keys_fake_tell_plaintext(fixture->keys, &behind);
+    ReaderState state = reader_wait(reader, reader_has_plaintext, 2);
+    g_assert_cmpuint(state.plaintext_holes, ==, 1);
+    g_assert_cmpuint(service_counter(fixture, "tls_plaintext_missing_bytes_total"), ==, 6);
+    /* As long as the stream is busy the capture thread takes none. */
+    enum { MANY = 20000 };
+    uint64_t before = state.plaintext_packets;
+    Stream *stream = g_ptr_array_index(capture_streams(node_capture(fixture->node)), 0);
+    stream_lock(stream);
+    TlsPlaintext next = plaintext_of(2, 0, "c");
+    for (; next.offset < MANY; next.offset++) {
+        tls_keys_fake_tell_plaintext(fixture->keys, &next);
+    }
+    stream_unlock(stream);
+    state = reader_wait(reader, has_all_plaintext, before + MANY + 3);
+    g_assert_cmpuint(state.plaintext_lost, >, 0);
+    g_assert_cmpuint(service_counter(fixture, "tls_plaintext_lost_total"), ==,
+                     state.plaintext_lost);
+    reader_free(reader);
+}
+
 static void check_refused(Reader *reader, int status, const char *part)
 {
     ReaderState state = reader_wait(reader, reader_closed, 0);
@@ -132,6 +262,21 @@ static void test_not_allowed(ServiceFixture *fixture, const void *data)
                   "--tls off");
 }
 
+static void set_up_without_plaintext(ServiceFixture *fixture, const void *data)
+{
+    service_gives_tls_plaintext = false;
+    service_set_up(fixture, data);
+    service_gives_tls_plaintext = true;
+}
+
+static void test_no_plaintext(ServiceFixture *fixture, const void *data)
+{
+    check_refused(open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_AUTO, "*"), -EACCES,
+                  "no plaintext of TLS (it runs with --tls keys)");
+    check_refused(open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_PLAINTEXT, "*"), -EACCES,
+                  "no plaintext of TLS (it runs with --tls keys)");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -142,6 +287,11 @@ int main(int argc, char **argv)
     TEST("/secrets/nobody-asks", test_nobody_asks);
     TEST("/secrets/first", test_first);
     TEST("/secrets/unknown-mode", test_unknown_mode);
+    TEST("/secrets/plaintext", test_plaintext);
+    TEST("/secrets/plaintext-late", test_plaintext_late);
+    TEST("/secrets/plaintext-lost", test_plaintext_lost);
+    g_test_add("/secrets/no-plaintext", ServiceFixture, NULL, set_up_without_plaintext,
+               test_no_plaintext, service_tear_down);
     g_test_add("/secrets/not-allowed", ServiceFixture, NULL, set_up_without, test_not_allowed,
                service_tear_down);
     return g_test_run();
