@@ -27,6 +27,9 @@ enum {
 
 typedef enum CollectorVantage { COLLECTOR_VANTAGE_ONE, COLLECTOR_VANTAGE_ALL } CollectorVantage;
 
+/* How far behind their packets the secrets of a connection may come, and still be written ahead. */
+#define COLLECTOR_SECRETS_WAIT_NS (250u * 1000000u)
+
 typedef struct CollectorConfig {
     /* NULL-terminated; see common/rpc/rpc.h for the forms. dns:///NAME[:PORT] stands for all
      * addresses that the name has and will have: nodes that join and leave are followed. */
@@ -37,7 +40,8 @@ typedef struct CollectorConfig {
     char *label_selector;
     char *filter;         /* libpcap syntax, or NULL */
     uint32_t snap_length; /* 0: server's */
-    bool tls_keys;        /* ask for the secrets of TLS connections */
+    bool tls_keys;        /* ask for the secrets of TLS connections; packets then wait for
+                             COLLECTOR_SECRETS_WAIT_NS, as they are of no use ahead of these */
     CollectorVantage vantage;
     bool comments;          /* also a readable comment on every packet */
     const char *client;     /* "remoradump 0.1.0" */

@@ -3,12 +3,15 @@
  * thread. */
 #pragma once
 
+#include "node-capture/tls/aside.h"
 #include "node-capture/tls/hooks.h"
 
 typedef struct HookedFiles HookedFiles;
 
 /* The hooks are borrowed. */
 HookedFiles *hooked_files_new(TlsHooks *hooks);
+/* What is done while a file is looked into, which can take seconds. To be set before the first. */
+void hooked_files_set_meanwhile(HookedFiles *files, const TlsMeanwhile *meanwhile);
 HookedFiles *hooked_files_free(HookedFiles *files); /* NULL is fine; returns NULL */
 
 /* A process has mapped it: looks at it if it is new, and hooks what can be. `path` is for messages.

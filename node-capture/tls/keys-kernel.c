@@ -95,13 +95,13 @@ static bool is_interrupted(Kernel *self)
     return interrupted;
 }
 
-static void tell_secrets(Kernel *self)
+static void tell_secrets(void *data)
 {
+    Kernel *self = data;
     tls_hooks_dispatch(self->hooks);
     key_lines_flush(self->lines);
 }
 
-/* A large file takes seconds, so that the secrets of others have their turn after each. */
 static bool on_mapped_file(void *userdata, const char *path, int fd)
 {
     Kernel *self = userdata;
@@ -203,6 +203,8 @@ static void load(Kernel *self)
         tell_problem(self, NULL);
     }
     self->files = hooked_files_new(self->hooks);
+    hooked_files_set_meanwhile(self->files,
+                               &(TlsMeanwhile){tls_hooks_fd(self->hooks), tell_secrets, self});
     self->lines = key_lines_new(on_lines, self);
     self->sweep_ns = clock_monotonic_ns() + SWEEP_NS;
 }
