@@ -10,35 +10,13 @@ import time
 from common import (Cluster, REMORADUMP, captured, check, check_equal, key_lines, main, start_nodes, stop, wait_for, wireshark)
 from blocks import key_log
 from demo import settled
+from nginx import start_nginx, tls_server
 
 FULL_SIZE = bool(os.environ.get("REMORA_FULL_SIZE"))
 SHORT_LIVED = 1000 if FULL_SIZE else 200
 RATE, SECONDS, CURLS = 200, 60 if FULL_SIZE else 5, 4  # new connections a second, from so many processes
 CLOSING = 8444  # the server's port that is for one request a connection
 VERSIONS = {"1.2": "0x0303", "1.3": "0x0304"}
-
-NGINX = """
-daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log; worker_processes 2;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  server {{
-    listen 8443 ssl;
-    ssl_certificate {folder}/tls.crt; ssl_certificate_key {folder}/tls.key;
-    ssl_protocols TLSv1.2 TLSv1.3;
-    location / {{ return 200 "you asked for $request_uri\\n"; }}
-  }}
-  server {{
-    listen {closing} ssl; keepalive_timeout 0;
-    ssl_certificate {folder}/tls.crt; ssl_certificate_key {folder}/tls.key;
-    ssl_protocols TLSv1.2 TLSv1.3;
-    location / {{ return 200 "you asked for $request_uri\\n"; }}
-  }}
-}}
-"""
-
 
 class Pods(Cluster):
     """Two clients and a server."""
@@ -56,10 +34,10 @@ class Pods(Cluster):
 
     def start_server(self):
         self.make_certificate()
-        with open(f"{self.folder}/nginx.conf", "w", encoding="ascii") as file:
-            file.write(NGINX.format(folder=self.folder, closing=CLOSING))
-        self.spawn("server", ["nginx", "-c", f"{self.folder}/nginx.conf"], log="nginx.log")
-        self.wait_port("server", 8443)
+        answer = 'location / { return 200 "you asked for $request_uri\\n"; }'
+        versions = "ssl_protocols TLSv1.2 TLSv1.3;"
+        start_nginx(self, "server", "nginx", tls_server(self.folder, "8443 ssl", versions, answer) +
+                    tls_server(self.folder, f"{CLOSING} ssl", versions, "keepalive_timeout 0;", answer), CLOSING)
 
     def curl(self, pod, *urls, version="1.3", log=None):
         """Returns what the server answered."""

@@ -8,6 +8,7 @@ import subprocess
 from typing import NamedTuple
 
 from common import check, check_equal, main, start_nodes, wait_for, wireshark
+from nginx import start_nginx, tls_server
 from tls import Capture, Pods, links
 from tls_matrix import PYTHON, program
 
@@ -16,18 +17,6 @@ POSTGRES = "/usr/lib/postgresql"
 WORD = "word"  # what is asked for
 ANSWER = f"you asked for {WORD}"
 
-NGINX = """
-daemon off; user root; worker_processes 1; pid {folder}/nginx.pid; error_log stderr;
-events {{}}
-http {{
-  access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  server {{
-    listen {port} ssl http2; ssl_certificate {folder}/tls.crt; ssl_certificate_key {folder}/tls.key;
-    location / {{ default_type text/plain; return 200 "you asked for $arg_q"; }}
-  }}
-}}
-"""
 SLAPD = """
 include /etc/ldap/schema/core.schema
 pidfile {folder}/slapd.pid
@@ -62,8 +51,8 @@ class Servers(Pods):
         return path
 
     def nginx(self, port):
-        path = self.write("h2.conf", NGINX.format(folder=self.folder, port=port))
-        self.spawn("server", ["nginx", "-p", self.folder, "-e", "stderr", "-c", path], log="nginx.log")
+        start_nginx(self, "server", "nginx", tls_server(self.folder, f"{port} ssl http2",
+                                                        'location / { return 200 "you asked for $arg_q"; }'), port)
 
     def talk(self, name, port):
         self.spawn("server", [PYTHON, program(f"talk-{name}.py"), "server", f"{self.folder}/tls.crt", f"{self.folder}/tls.key",

@@ -5,6 +5,7 @@ import os
 import subprocess
 
 from common import Cluster, check, check_equal, main, start_nodes, wait_for, wireshark
+from nginx import start_nginx
 from tls import Capture, links
 
 COUNT = 10
@@ -12,15 +13,6 @@ MUTUAL, CLEAR = 15006, 8000
 SERVER, CLIENT = "10.244.2.2", "10.244.1.2"
 VERSIONS = {"1.2": 15002, "1.3": 15003}  # the client's sidecar listens there
 
-PROXY = """
-daemon off; user root; worker_processes 2; pid {folder}/pid; error_log stderr;
-events {{}}
-http {{
-  access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  {servers}
-}}
-"""
 OUTGOING = """
   server {{
     listen 127.0.0.1:{port};
@@ -66,20 +58,12 @@ class Mesh(Cluster):
             self.openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days",
                          "2", "-out", f"{name}.crt")
 
-    def start_nginx(self, pod, name, servers, port):
-        folder = os.path.join(self.folder, name)
-        os.makedirs(folder)
-        with open(f"{folder}/nginx.conf", "w", encoding="ascii") as file:
-            file.write(PROXY.format(folder=folder, servers=servers))
-        self.spawn(pod, ["nginx", "-p", folder, "-e", "stderr", "-c", f"{folder}/nginx.conf"], log=f"{name}.log")
-        self.wait_port(pod, port)
-
     def start(self):
         self.make_certificates()
         common = {"keys": self.folder, "clear": CLEAR}
-        self.start_nginx("back", "application", APPLICATION.format(**common), CLEAR)
-        self.start_nginx("back", "incoming", INCOMING.format(port=MUTUAL, **common), MUTUAL)
-        self.start_nginx("front", "outgoing", "".join(
+        start_nginx(self, "back", "application", APPLICATION.format(**common), CLEAR)
+        start_nginx(self, "back", "incoming", INCOMING.format(port=MUTUAL, **common), MUTUAL)
+        start_nginx(self, "front", "outgoing", "".join(
             OUTGOING.format(peer=f"{SERVER}:{MUTUAL}", version=version, port=port, **common)
             for version, port in VERSIONS.items()), max(VERSIONS.values()))
 
