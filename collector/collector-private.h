@@ -22,6 +22,7 @@ struct Collector {
     CollectorVantage vantage_mode;
     char *cluster; /* overrides what nodes say; or NULL */
     uint64_t max_wait_ns, memory_limit, connect_timeout_ns;
+    uint64_t secrets_wait_ns; /* 0: none are asked for */
     bool comments;
 
     bool insecure;

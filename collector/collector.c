@@ -56,6 +56,10 @@ Collector *collector_new(const CollectorConfig *config, const CollectorSink *sin
     collector->cluster = config->cluster && *config->cluster ? g_strdup(config->cluster) : NULL;
     collector->comments = config->comments;
     collector->max_wait_ns = config->max_wait_ns ? config->max_wait_ns : DEFAULT_MAX_WAIT_NS;
+    collector->secrets_wait_ns =
+        config->tls == COLLECTOR_TLS_KEYS || config->tls == COLLECTOR_TLS_AUTO
+            ? MIN(COLLECTOR_SECRETS_WAIT_NS, collector->max_wait_ns / 2)
+            : 0;
     collector->memory_limit = config->memory_limit ? config->memory_limit : DEFAULT_MEMORY_LIMIT;
     collector->connect_timeout_ns =
         config->connect_timeout_ns ? config->connect_timeout_ns : DEFAULT_CONNECT_TIMEOUT_NS;

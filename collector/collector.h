@@ -34,6 +34,9 @@ typedef enum CollectorTls {
     COLLECTOR_TLS_PLAINTEXT /* the plaintext of all, and no secrets */
 } CollectorTls;
 
+/* How far behind their packets the secrets of a connection may come, and still be written ahead. */
+#define COLLECTOR_SECRETS_WAIT_NS (250u * 1000000u)
+
 typedef struct CollectorConfig {
     /* NULL-terminated; see common/rpc/rpc.h for the forms. dns:///NAME[:PORT] stands for all
      * addresses that the name has and will have: nodes that join and leave are followed. */
@@ -44,7 +47,8 @@ typedef struct CollectorConfig {
     char *label_selector;
     char *filter;         /* libpcap syntax, or NULL */
     uint32_t snap_length; /* 0: server's */
-    CollectorTls tls;     /* what is asked for of TLS */
+    CollectorTls tls;     /* what is asked for of TLS; with secrets, packets wait for
+                             COLLECTOR_SECRETS_WAIT_NS, as they are of no use ahead of these */
     CollectorVantage vantage;
     bool comments;          /* also a readable comment on every packet */
     const char *client;     /* "remoradump 0.1.0" */

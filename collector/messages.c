@@ -234,7 +234,9 @@ static bool count_received(uint32_t interface_id, void *userdata)
 static void raise_watermark(const Message *m, uint64_t watermark_ns)
 {
     m->node->watermark_ns = MAX(m->node->watermark_ns, watermark_ns);
-    merge_watermark(m->collector->merge, m->node->index, watermark_ns,
+    uint64_t wait_ns = m->collector->secrets_wait_ns;
+    merge_watermark(m->collector->merge, m->node->index,
+                    watermark_ns > wait_ns ? watermark_ns - wait_ns : 0,
                     m->now_ns - m->collector->blocked_ns);
 }
 

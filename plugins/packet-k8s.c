@@ -18,6 +18,7 @@
 #include "plugins/k8s-conversations.h"
 #include "plugins/packet-option.h"
 #include "plugins/plaintext.h"
+#include "plugins/tls-ports.h"
 
 /* What is said of an end. Each is registered for the source, for the destination and, hidden in the
  * tree, for either. */
@@ -380,6 +381,7 @@ void proto_reg_handoff_k8s(void)
 {
     register_postdissector(create_dissector_handle(dissect_k8s, proto_k8s));
     plaintext_register_handoff();
+    tls_ports_register();
     /* Wireshark registers this one only when a file is opened, and under a name there is but one.
      */
     expert_tap = register_tap("expert");

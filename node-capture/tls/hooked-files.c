@@ -7,7 +7,7 @@
 #include <glib.h>
 
 #include "common/log.h"
-#include "node-capture/tls/mapped-file.h"
+#include "node-capture/tls/aside.h"
 
 #define FILES_MAX 16384u
 
@@ -27,6 +27,7 @@ typedef struct File {
 
 struct HookedFiles {
     TlsHooks *hooks;
+    TlsMeanwhile meanwhile;
     PlaintextHooks *plaintext; /* or NULL */
     GHashTable *files;         /* a set of File */
     GHashTable *by_hook;       /* &file->hooks[i] -> File */
@@ -58,6 +59,11 @@ HookedFiles *hooked_files_new(TlsHooks *hooks)
     files->files = g_hash_table_new_full(file_hash, file_equal, file_free, NULL);
     files->by_hook = g_hash_table_new(g_int64_hash, g_int64_equal);
     return files;
+}
+
+void hooked_files_set_meanwhile(HookedFiles *files, const TlsMeanwhile *meanwhile)
+{
+    files->meanwhile = *meanwhile;
 }
 
 HookedFiles *hooked_files_free(HookedFiles *files)
@@ -93,7 +99,7 @@ static void hook(HookedFiles *files, File *file, const char *path, int fd, TlsAr
 static void look_into(HookedFiles *files, File *file, const char *path, int fd)
 {
     TlsFile found;
-    int error = tls_find_in_file(fd, &found);
+    int error = tls_find_aside(fd, &found, &files->meanwhile);
     if (error) {
         file->failed = error != -ENOEXEC && error != -ENOTSUP && error != -ENOSYS &&
                        error != -EBADMSG && error != -EFBIG;

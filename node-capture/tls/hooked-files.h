@@ -3,12 +3,15 @@
  * thread. */
 #pragma once
 
+#include "node-capture/tls/aside.h"
 #include "node-capture/tls/plaintext-hooks.h"
 
 typedef struct HookedFiles HookedFiles;
 
 /* The hooks are borrowed. */
 HookedFiles *hooked_files_new(TlsHooks *hooks);
+/* What is done while a file is looked into, which can take seconds. To be set before the first. */
+void hooked_files_set_meanwhile(HookedFiles *files, const TlsMeanwhile *meanwhile);
 HookedFiles *hooked_files_free(HookedFiles *files); /* NULL is fine; returns NULL */
 
 /* What takes plaintext, borrowed, or NULL for nothing (as in the beginning), where those before are

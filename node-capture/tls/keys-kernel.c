@@ -104,8 +104,9 @@ static bool is_interrupted(Kernel *self)
     return interrupted;
 }
 
-static void tell_taken(Kernel *self)
+static void tell_taken(void *data)
 {
+    Kernel *self = data;
     tls_hooks_dispatch(self->hooks);
     key_lines_flush(self->lines);
     if (self->plaintext) {
@@ -113,7 +114,6 @@ static void tell_taken(Kernel *self)
     }
 }
 
-/* A large file takes seconds, so that what others say has its turn after each. */
 static bool on_mapped_file(void *userdata, const char *path, int fd)
 {
     Kernel *self = userdata;
@@ -243,6 +243,8 @@ static void load(Kernel *self)
         tell_problem(self, subject_keys, NULL);
     }
     self->files = hooked_files_new(self->hooks);
+    hooked_files_set_meanwhile(self->files,
+                               &(TlsMeanwhile){tls_hooks_fd(self->hooks), tell_taken, self});
     self->lines = key_lines_new(on_lines, self);
     self->sweep_ns = clock_monotonic_ns() + SWEEP_NS;
 }

@@ -177,7 +177,7 @@ Content run_content(const Run *run)
             read_statistics(&ret, &block);
         else if (block.type == PCAPNG_SECRETS) {
             ret.secrets++;
-            ret.secrets_first = ret.packets == 0;
+            ret.before_secrets = ret.packets;
         }
     }
     g_assert_cmpint(r, ==, 0);

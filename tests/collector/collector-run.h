@@ -33,7 +33,8 @@ typedef struct Run {
 typedef struct Content {
     unsigned sections, interfaces, packets, secrets, statistics, dropcounts;
     uint64_t drops, received, delivered;
-    bool secrets_first, sorted;
+    unsigned before_secrets; /* packets that stand ahead of the last of them */
+    bool sorted;
     GString *names;    /* of interfaces, a line each */
     GString *comments; /* of packets, a line each */
     GString *remarks;  /* of interface statistics, a line each */

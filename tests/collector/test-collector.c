@@ -7,16 +7,21 @@
 #include "collector-run.h"
 #include "collector/node-stream.h"
 
-static void test_two_nodes(Run *run, gconstpointer data)
+static void say_secrets(FakeNode *node)
 {
-    run_begin(run, 0, "boot-1");
-    run_begin(run, 1, "boot-1");
     Remora__V1__TlsSecrets secrets = REMORA__V1__TLS_SECRETS__INIT;
     secrets.key_log = (ProtobufCBinaryData){20, (uint8_t *)"CLIENT_RANDOM 00 11\n"};
     Remora__V1__StreamResponse response = REMORA__V1__STREAM_RESPONSE__INIT;
     response.body_case = REMORA__V1__STREAM_RESPONSE__BODY_TLS_SECRETS;
     response.tls_secrets = &secrets;
-    fake_node_say(run->nodes[1], &response);
+    fake_node_say(node, &response);
+}
+
+static void test_two_nodes(Run *run, gconstpointer data)
+{
+    run_begin(run, 0, "boot-1");
+    run_begin(run, 1, "boot-1");
+    say_secrets(run->nodes[1]);
     run->config.comments = true;
     run_start(run);
     run_send_packets(run, 0, 1, T0, 0, 10);
@@ -33,7 +38,7 @@ static void test_two_nodes(Run *run, gconstpointer data)
     g_assert_nonnull(strstr(content.names->str, "east/node-b\n"));
     g_assert_cmpuint(content.packets, ==, 20);
     g_assert_true(content.sorted);
-    g_assert_true(content.secrets == 1 && content.secrets_first);
+    g_assert_true(content.secrets == 1 && content.before_secrets == 0);
     g_assert_cmpuint(content.statistics, ==, 2);
     g_assert_cmpuint(content.received, ==, 20);
     g_assert_cmpuint(content.delivered, ==, 20);
@@ -48,6 +53,28 @@ static void test_two_nodes(Run *run, gconstpointer data)
     g_assert_cmpuint(stats.packets_written, ==, 20);
     g_assert_cmpuint(stats.bytes_written, ==, run->out->len);
     g_assert_cmpuint(stats.late + stats.unnamed + stats.other_vantage + stats.gaps, ==, 0);
+}
+
+/* Secrets that come a little behind their packets are written ahead of them. */
+static void test_secrets_are_waited_for(Run *run, gconstpointer data)
+{
+    const uint64_t younger = T0 + COLLECTOR_SECRETS_WAIT_NS;
+    run_use_one(run);
+    run->config.tls = COLLECTOR_TLS_KEYS;
+    run_begin(run, 0, "boot-1");
+    run_start(run);
+    run_send_packets(run, 0, 1, T0, 0, 1);
+    run_send_packets(run, 0, 1, younger, 1, 1);
+    fake_node_heartbeat(run->nodes[0], younger + MILLI);
+    run_wait_for_packets(run, 1);
+    say_secrets(run->nodes[0]);
+    fake_node_heartbeat(run->nodes[0], younger + COLLECTOR_SECRETS_WAIT_NS + MILLI);
+    run_wait_for_packets(run, 2);
+    run_stop(run);
+    Content content = run_content(run);
+    g_assert_cmpuint(content.secrets, ==, 1);
+    g_assert_cmpuint(content.before_secrets, ==, 1);
+    content_clear(&content);
 }
 
 static void test_unreachable(Run *run, gconstpointer data)
@@ -245,6 +272,7 @@ int main(int argc, char **argv)
     g_test_add("/collector/" PATH, Run, (gconstpointer)(DATA), run_setup, FUNCTION, run_teardown)
     g_test_add_func("/collector/pauses", test_pauses);
     ADD("two-nodes", NULL, test_two_nodes);
+    ADD("secrets-are-waited-for", NULL, test_secrets_are_waited_for);
     ADD("unreachable", NULL, test_unreachable);
     ADD("refused", NULL, test_refused);
     ADD("second-refused", NULL, test_second_refused);

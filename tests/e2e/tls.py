@@ -5,30 +5,18 @@ import contextlib
 import glob
 import os
 import subprocess
+import time
 
 from common import (Cluster, REMORADUMP, captured, check, check_equal, key_lines, main, start_nodes, stop, wait_for, wireshark)
 from blocks import key_log
 from demo import settled
+from nginx import start_nginx, tls_server
 
-SHORT_LIVED = 200
+FULL_SIZE = bool(os.environ.get("REMORA_FULL_SIZE"))
+SHORT_LIVED = 1000 if FULL_SIZE else 200
+RATE, SECONDS, CURLS = 200, 60 if FULL_SIZE else 5, 4  # new connections a second, from so many processes
+CLOSING = 8444  # the server's port that is for one request a connection
 VERSIONS = {"1.2": "0x0303", "1.3": "0x0304"}
-
-NGINX = """
-daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log; worker_processes 2;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  server {{
-    listen 8443 ssl;
-    ssl_certificate {folder}/tls.crt; ssl_certificate_key {folder}/tls.key;
-    ssl_protocols TLSv1.2 TLSv1.3;
-    location / {{ return 200 "you asked for $request_uri\\n"; }}
-  }}
-}}
-"""
-
 
 class Pods(Cluster):
     """Two clients and a server."""
@@ -46,10 +34,10 @@ class Pods(Cluster):
 
     def start_server(self):
         self.make_certificate()
-        with open(f"{self.folder}/nginx.conf", "w", encoding="ascii") as file:
-            file.write(NGINX.format(folder=self.folder))
-        self.spawn("server", ["nginx", "-c", f"{self.folder}/nginx.conf"], log="nginx.log")
-        self.wait_port("server", 8443)
+        answer = 'location / { return 200 "you asked for $request_uri\\n"; }'
+        versions = "ssl_protocols TLSv1.2 TLSv1.3;"
+        start_nginx(self, "server", "nginx", tls_server(self.folder, "8443 ssl", versions, answer) +
+                    tls_server(self.folder, f"{CLOSING} ssl", versions, "keepalive_timeout 0;", answer), CLOSING)
 
     def curl(self, pod, *urls, version="1.3", log=None):
         """Returns what the server answered."""
@@ -215,5 +203,30 @@ def short_lived(folder):
     check(found >= 0.99 * SHORT_LIVED, f"{found} of {SHORT_LIVED}")
 
 
+def many(folder):
+    """So many new connections a second, at a server of several processes that is hooked."""
+    tools, path = wireshark(folder), os.path.join(folder, "many.pcapng")
+    each = RATE * SECONDS // CURLS
+    with pods(folder) as cluster:
+        cluster.start_server()
+        endpoints, processes = start_nodes(cluster)
+        with Capture(cluster, endpoints.values(), path, "--tls", "keys", "--pod", "server"):
+            wait_hooked(processes["worker-1"])
+            begin = time.monotonic()
+            # Half of them with TLS 1.2; half of these, and of the others, never with a session of before.
+            curls = [cluster.spawn("client", [
+                "curl", "-sS", "--cacert", f"{cluster.folder}/tls.crt", "--rate", f"{RATE // CURLS}/s", "--tls-max",
+                ("1.2", "1.3")[number % 2], *(("--no-sessionid",) if number < CURLS // 2 else ()),
+                f"https://10.244.1.2:{CLOSING}/{number}/[1-{each}]"], log=f"curl-{number}.log") for number in range(CURLS)]
+            for curl in curls:
+                check_equal(curl.wait(10 * SECONDS + 60), 0, "curl's exit status")
+            seconds = time.monotonic() - begin
+    asked = {f"/{number}/{one}" for number in range(CURLS) for one in range(1, each + 1)}
+    got = [row[0] for row in tools.fields(path, f"http.request && tcp.port == {CLOSING}", "http.request.uri")]
+    print(f"  {len(set(got) & asked)} of {len(asked)} connections decrypted, {len(asked) / seconds:.0f} a second")
+    check_equal(len(got), len(set(got)), "requests")
+    check(set(got) == asked, f"{len(asked - set(got))} of {len(asked)} connections are not decrypted")
+
+
 if __name__ == "__main__":
-    main(decrypted, off, others, both_ends, short_lived)
+    main(decrypted, off, others, both_ends, short_lived, many)
