@@ -28,7 +28,9 @@ static int proto_plaintext; /* in name only: it adds no layer */
 static dissector_handle_t tcp_handle;
 static dissector_handle_t tls_handle;
 static dissector_handle_t unknown_handle;
+static dissector_handle_t https_handle;
 static dissector_table_t tcp_ports;
+static dissector_table_t tls_ports; /* what is inside of TLS there */
 static heur_dissector_list_t tcp_heuristics;
 
 /* The protocols that nodes name. */
@@ -117,6 +119,21 @@ static dissector_handle_t find_handle(const IdentityTlv *name)
     return NULL;
 }
 
+static bool try_port(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, void *data, uint32_t port)
+{
+    dissector_handle_t handle = dissector_get_uint_handle(tcp_ports, port);
+
+    if (handle && handle == tls_handle) {
+        handle = tls_ports ? dissector_get_uint_handle(tls_ports, port) : NULL;
+        data = NULL; /* what TLS would tell */
+    }
+    /* HTTP would have been seen to be it. */
+    if (!handle || handle == tls_handle || handle == https_handle)
+        return false;
+    pinfo->can_desegment = pinfo->saved_can_desegment;
+    return call_dissector_only(handle, tvb, pinfo, tree, data) != 0;
+}
+
 /* What no node has named: as TCP does it, but that it is not encrypted, whatever its port says. */
 static int dissect_unknown(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, void *data)
 {
@@ -127,13 +144,8 @@ static int dissect_unknown(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, 
     pinfo->can_desegment = pinfo->saved_can_desegment;
     if (dissector_try_heuristic(tcp_heuristics, tvb, pinfo, tree, &entry, data))
         return tvb_captured_length(tvb);
-    for (unsigned i = 0; i < 2; i++) {
-        dissector_handle_t handle = dissector_get_uint_handle(tcp_ports, ports[i]);
-
-        pinfo->can_desegment = pinfo->saved_can_desegment;
-        if (handle && handle != tls_handle && call_dissector_only(handle, tvb, pinfo, tree, data))
-            return tvb_captured_length(tvb);
-    }
+    if (try_port(tvb, pinfo, tree, data, ports[0]) || try_port(tvb, pinfo, tree, data, ports[1]))
+        return tvb_captured_length(tvb);
     call_data_dissector(tvb, pinfo, tree);
     return tvb_captured_length(tvb);
 }
@@ -192,7 +204,9 @@ void plaintext_register_handoff(void)
 {
     tcp_handle = find_dissector("tcp");
     tls_handle = find_dissector("tls");
+    https_handle = find_dissector("http-over-tls");
     tcp_ports = find_dissector_table("tcp.port");
+    tls_ports = find_dissector_table("tls.port");
     tcp_heuristics = find_heur_dissector_list("tcp");
     if (!tcp_handle || !tcp_ports || !tcp_heuristics)
         return;

@@ -207,6 +207,25 @@ static bool has_all_plaintext(const ReaderState *state, uint64_t packets)
     return state->plaintext_packets + state->plaintext_lost + state->lost == packets;
 }
 
+/* The stream's filter and snap length are for plaintext as well. */
+static void test_plaintext_filter(ServiceFixture *fixture, const void *data)
+{
+    Remora__V1__StreamRequest request = REMORA__V1__STREAM_REQUEST__INIT;
+    request.tls = REMORA__V1__TLS_MODE__TLS_MODE_PLAINTEXT;
+    request.filter = (char *)(uintptr_t) "tcp port 1 or tcp port 3";
+    request.snap_length = 42;
+    Reader *reader = reader_new(fixture->channel, &request, true);
+    wait_take(fixture, TLS_TAKE_PLAINTEXT_EVERY);
+    tell_plaintext(fixture, 1, false, "abcdef");
+    tell_plaintext(fixture, 2, false, "ghijkl");
+    tell_plaintext(fixture, 3, false, "m");
+    ReaderState state = reader_wait(reader, reader_has_plaintext, 3);
+    g_assert_cmpstr(state.plaintext, ==, "abm");
+    reader_free(reader);
+    g_assert_cmpuint(service_counter(fixture, "packets_filtered_total"), ==, 4);
+    service_check_account(fixture);
+}
+
 /* What the hooks lost is told, and what found no room. */
 static void test_plaintext_lost(ServiceFixture *fixture, const void *data)
 {
@@ -289,6 +308,7 @@ int main(int argc, char **argv)
     TEST("/secrets/unknown-mode", test_unknown_mode);
     TEST("/secrets/plaintext", test_plaintext);
     TEST("/secrets/plaintext-late", test_plaintext_late);
+    TEST("/secrets/plaintext-filter", test_plaintext_filter);
     TEST("/secrets/plaintext-lost", test_plaintext_lost);
     g_test_add("/secrets/no-plaintext", ServiceFixture, NULL, set_up_without_plaintext,
                test_no_plaintext, service_tear_down);

@@ -96,8 +96,9 @@ class Plaintext(WiresharkTest):
 
     def test_protocols(self):
         calls = Calls()
-        for number, (data, reply, _) in enumerate(self.PROTOCOLS):
-            calls.connection(f"10.1.0.1/{41000 + number}", "10.1.0.2/443").tell("written", data).tell("read", reply)
+        for number, (data, reply, protocol) in enumerate(self.PROTOCOLS):
+            calls.connection(f"10.1.0.1/{41000 + number}", f"10.1.0.2/{993 if protocol == 'imap' else 443}") \
+                .tell("written", data).tell("read", reply)
         file = self.make("protocols.pcapng", calls)
         self.check_sound(file)
         seen = self.fields(file, "tcp.port", "frame.protocols", where="tcp.len > 0")
@@ -114,6 +115,7 @@ class Plaintext(WiresharkTest):
         (b"AMQP\0\x01\0\0", b"AMQP\0\x01\0\0" + bytes.fromhex("0000000802000000"), "amqp"),
         (bytes.fromhex("300c020101600702010304008000"), bytes.fromhex("300c02010161070a010004000400"),
          "ldap"),
+        (b"a1 NOOP\r\n", b"a1 OK\r\n", "imap"),  # by what is inside of TLS on that port
         (b"HELO shop\r\n", b"", "data"),  # nobody's, and not TLS
     ]
 

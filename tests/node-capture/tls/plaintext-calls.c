@@ -56,6 +56,10 @@ void plaintext_call(char *line, void (*tell)(const TlsPlaintext *plaintext, void
             read_key(words[i], value + 1, &plaintext);
             continue;
         }
+        if (!*words[i]) {
+            continue;
+        }
+        g_assert_null(data);
         plaintext.length = strlen(words[i]) / 2;
         plaintext.data = data = g_malloc(plaintext.length + 1);
         for (size_t j = 0; j < plaintext.length; j++) {
