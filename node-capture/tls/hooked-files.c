@@ -2,7 +2,10 @@
 #include "node-capture/tls/hooked-files.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <glib.h>
 
@@ -19,6 +22,7 @@ typedef struct File {
     struct timespec changed;
     uint64_t hooks[TLS_IMPLEMENTATIONS_MAX];
     unsigned n_hooks;
+    int watch; /* of inotify, while it has hooks; or -1 */
     bool used;
     bool failed; /* another attempt may do better */
 } File;
@@ -26,6 +30,7 @@ typedef struct File {
 struct HookedFiles {
     TlsHooks *hooks;
     TlsMeanwhile meanwhile;
+    int watches_fd;      /* inotify: tells when a hooked file is written to; or -1 */
     GHashTable *files;   /* a set of File */
     GHashTable *by_hook; /* &file->hooks[i] -> File */
 };
@@ -48,6 +53,7 @@ HookedFiles *hooked_files_new(TlsHooks *hooks)
     files->hooks = hooks;
     files->files = g_hash_table_new_full(file_hash, file_equal, g_free, NULL);
     files->by_hook = g_hash_table_new(g_int64_hash, g_int64_equal);
+    files->watches_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     return files;
 }
 
@@ -59,11 +65,24 @@ void hooked_files_set_meanwhile(HookedFiles *files, const TlsMeanwhile *meanwhil
 HookedFiles *hooked_files_free(HookedFiles *files)
 {
     if (files) {
+        if (files->watches_fd >= 0) {
+            close(files->watches_fd);
+        }
         g_hash_table_unref(files->by_hook);
         g_hash_table_unref(files->files);
         g_free(files);
     }
     return NULL;
+}
+
+/* A hook that stays in a file that is written anew would break into whatever stands there then. */
+static void watch(HookedFiles *files, File *file, int fd)
+{
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    if (files->watches_fd >= 0) {
+        file->watch = inotify_add_watch(files->watches_fd, path, IN_MODIFY | IN_CLOSE_WRITE);
+    }
 }
 
 static void hook(HookedFiles *files, File *file, const char *path, int fd, TlsArch arch,
@@ -99,6 +118,9 @@ static void look_into(HookedFiles *files, File *file, const char *path, int fd)
     for (unsigned i = 0; i < found.n_implementations; i++) {
         hook(files, file, path, fd, found.arch, &found.implementations[i]);
     }
+    if (file->n_hooks > 0) {
+        watch(files, file, fd);
+    }
 }
 
 static gboolean is_unhooked(void *key, void *value, void *userdata)
@@ -113,6 +135,10 @@ static void take_hooks_out(HookedFiles *files, File *file)
         g_hash_table_remove(files->by_hook, &file->hooks[i]);
     }
     file->n_hooks = 0;
+    if (file->watch >= 0) {
+        inotify_rm_watch(files->watches_fd, file->watch);
+        file->watch = -1;
+    }
 }
 
 /* The entry of a file as it is now, or NULL. */
@@ -139,6 +165,7 @@ void hooked_files_use(HookedFiles *files, const char *path, int fd)
                        .inode = status.st_ino,
                        .size = status.st_size,
                        .changed = status.st_ctim,
+                       .watch = -1,
                        .used = true};
     File *file = find_same(files, &like);
     if (file) {
@@ -151,6 +178,50 @@ void hooked_files_use(HookedFiles *files, const char *path, int fd)
     file = g_memdup2(&like, sizeof(like));
     g_hash_table_add(files->files, file);
     look_into(files, file, path, fd);
+}
+
+int hooked_files_fd(const HookedFiles *files)
+{
+    return files->watches_fd;
+}
+
+/* `watch` < 0: it is not known which. */
+static bool forget_written(HookedFiles *files, int watch)
+{
+    bool any = false;
+    GHashTableIter iter;
+    void *key;
+    g_hash_table_iter_init(&iter, files->files);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        File *file = key;
+        if (file->watch >= 0 && (watch < 0 || file->watch == watch)) {
+            take_hooks_out(files, file);
+            g_hash_table_iter_remove(&iter);
+            any = true;
+        }
+    }
+    return any;
+}
+
+bool hooked_files_dispatch(HookedFiles *files)
+{
+    union {
+        struct inotify_event event;
+        char bytes[4096];
+    } buffer;
+    bool any = false;
+    ssize_t length;
+    while ((length = read(files->watches_fd, &buffer, sizeof(buffer))) > 0) {
+        for (ssize_t at = 0; at < length;) {
+            const struct inotify_event *event =
+                (const struct inotify_event *)(const void *)(buffer.bytes + at);
+            if (!(event->mask & IN_IGNORED)) {
+                any |= forget_written(files, event->mask & IN_Q_OVERFLOW ? -1 : event->wd);
+            }
+            at += (ssize_t)(sizeof(*event) + event->len);
+        }
+    }
+    return any;
 }
 
 void hooked_files_gave(HookedFiles *files, uint64_t hook_id)

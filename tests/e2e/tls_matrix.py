@@ -20,20 +20,25 @@ def program(name):
 
 
 @functools.cache
+def go_program(*options, name, source=program("program.go")):
+    """Builds it, once; returns its path."""
+    folder = BUILT.name
+    subprocess.run(["go", "build", *options, "-o", f"{folder}/{name}", source], cwd=folder, check=True,
+                   env=dict(os.environ, HOME=folder, GOCACHE=f"{folder}/go-cache", GOFLAGS="-mod=mod", GO111MODULE="off"))
+    return f"{folder}/{name}"
+
+
+@functools.cache
 def build():
     """{library: (client's argv, server's argv or None)}; its name is what docs/tls.md calls it."""
     folder = BUILT.name
-    run = {"cwd": folder, "check": True}
-    subprocess.run(["go", "build", "-o", f"{folder}/program-go", program("program.go")],
-                   env=dict(os.environ, HOME=folder, GOCACHE=f"{folder}/go-cache", GOFLAGS="-mod=mod", GO111MODULE="off"), **run)
-    subprocess.run(["go", "build", "-ldflags=-s -w", "-buildmode=pie", "-o", f"{folder}/program-go-pie", program("program.go")],
-                   env=dict(os.environ, HOME=folder, GOCACHE=f"{folder}/go-cache", GOFLAGS="-mod=mod", GO111MODULE="off"), **run)
-    subprocess.run(["gcc", "-O2", "-o", f"{folder}/client-gnutls", program("client.c"), "-lgnutls"], **run)
+    go, pie = go_program(name="program-go"), go_program("-ldflags=-s -w", "-buildmode=pie", name="program-go-pie")
+    subprocess.run(["gcc", "-O2", "-o", f"{folder}/client-gnutls", program("client.c"), "-lgnutls"], check=True)
     return {
         "OpenSSL, shared (python3)": ([PYTHON, program("client.py")], [PYTHON, program("server.py")]),
         "OpenSSL, inside node": (["node", program("client.js")], ["node", program("server.js")]),
-        "Go": ([f"{folder}/program-go", "client"], [f"{folder}/program-go", "server"]),
-        "Go, stripped, PIE": ([f"{folder}/program-go-pie", "client"], [f"{folder}/program-go-pie", "server"]),
+        "Go": ([go, "client"], [go, "server"]),
+        "Go, stripped, PIE": ([pie, "client"], [pie, "server"]),
         "GnuTLS": ([f"{folder}/client-gnutls"], None),
     }
 
