@@ -50,7 +50,7 @@ class Https(Bench):
         try:
             wait_for(self.captured, "capture")
             for seconds in (1, SECONDS):  # the first one to have everything hooked and warm
-                text = subprocess.run(self._enter("client", ["wrk", "-t1", "-c16", f"-d{seconds}s", *words,
+                text = subprocess.run(self.entering("client", ["wrk", "-t1", "-c16", f"-d{seconds}s", *words,
                                                              "https://10.244.1.2:8443/"]), check=True, text=True,
                                       capture_output=True).stdout
         finally:

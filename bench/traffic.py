@@ -48,7 +48,7 @@ class Bench(Cluster):
         return self.spawn("worker-1", [os.path.join(self.binaries, "extcap/remoradump"), *options], **kwargs)
 
     def captured(self, endpoint="127.0.0.1:7777"):
-        argv = self._enter("worker-1", [os.path.join(self.binaries, "extcap/remoradump"), "--list-targets",
+        argv = self.entering("worker-1", [os.path.join(self.binaries, "extcap/remoradump"), "--list-targets",
                                         "--endpoint", endpoint])
         return " captured " in subprocess.run(argv, capture_output=True, text=True, check=False).stdout
 

@@ -137,11 +137,12 @@ class Cluster:
 
     # ---- processes ----
 
-    def _enter(self, name, argv):
+    def entering(self, name, argv):
+        """argv that runs it in that namespace."""
         return ["nsenter", f"--net={self.netns_path(name)}", "--", *argv]
 
     def exec(self, name, argv, **kwargs):
-        return run(*self._enter(name, argv), **kwargs)
+        return run(*self.entering(name, argv), **kwargs)
 
     def spawn(self, name, argv, log=None, resolver=None, **kwargs):
         """Starts a program in a namespace; `resolver` gives it an /etc/resolv.conf of its own."""
@@ -153,7 +154,7 @@ class Cluster:
             argv = ["unshare", "-m", "sh", "-c", mounts, path, *argv]
         if log:
             kwargs["stdout"] = kwargs["stderr"] = open(os.path.join(self.folder, log), "ab")
-        process = subprocess.Popen(self._enter(name, argv), start_new_session=True,
+        process = subprocess.Popen(self.entering(name, argv), start_new_session=True,
                                    stdin=subprocess.DEVNULL, **kwargs)
         if log:
             kwargs["stdout"].close()
@@ -175,7 +176,7 @@ class Cluster:
     def wait_port(self, name, port, address="127.0.0.1"):
         probe = ("import socket,sys\ntry: socket.create_connection((sys.argv[1],int(sys.argv[2])),1)"
                  "\nexcept OSError: sys.exit(1)")
-        argv = self._enter(name, ["python3", "-c", probe, address, str(port)])
+        argv = self.entering(name, ["python3", "-c", probe, address, str(port)])
         wait_for(lambda: subprocess.run(argv, check=False).returncode == 0, f"port {port} in {name}")
 
     def start_node(self, binary, host, listen, inventory, *options):

@@ -2,7 +2,10 @@
 #include "node-capture/tls/hooked-files.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <glib.h>
 
@@ -21,6 +24,7 @@ typedef struct File {
     unsigned n_hooks;
     TlsPoints *points;  /* NULL: there are none */
     uint64_t plaintext; /* its hook, or 0 */
+    int watch; /* of inotify, while it has hooks; or -1 */
     bool used;
     bool failed; /* another attempt may do better */
 } File;
@@ -28,6 +32,7 @@ typedef struct File {
 struct HookedFiles {
     TlsHooks *hooks;
     TlsMeanwhile meanwhile;
+    int watches_fd; /* inotify: tells when a hooked file is written to; or -1 */
     PlaintextHooks *plaintext; /* or NULL */
     GHashTable *files;         /* a set of File */
     GHashTable *by_hook;       /* &file->hooks[i] -> File */
@@ -58,6 +63,7 @@ HookedFiles *hooked_files_new(TlsHooks *hooks)
     files->hooks = hooks;
     files->files = g_hash_table_new_full(file_hash, file_equal, file_free, NULL);
     files->by_hook = g_hash_table_new(g_int64_hash, g_int64_equal);
+    files->watches_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     return files;
 }
 
@@ -69,6 +75,9 @@ void hooked_files_set_meanwhile(HookedFiles *files, const TlsMeanwhile *meanwhil
 HookedFiles *hooked_files_free(HookedFiles *files)
 {
     if (files) {
+        if (files->watches_fd >= 0) {
+            close(files->watches_fd);
+        }
         g_hash_table_unref(files->by_hook);
         g_hash_table_unref(files->files);
         g_free(files);
@@ -143,6 +152,17 @@ static bool has_hooks(const File *file)
     return file->n_hooks > 0 || file->plaintext;
 }
 
+/* A hook that stays in a file that is written anew would break into whatever stands there then. */
+static void watch(HookedFiles *files, File *file, int fd)
+{
+    if (files->watches_fd < 0 || file->watch >= 0 || !has_hooks(file)) {
+        return;
+    }
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    file->watch = inotify_add_watch(files->watches_fd, path, IN_MODIFY | IN_CLOSE_WRITE);
+}
+
 static gboolean is_unhooked(void *key, void *value, void *userdata)
 {
     return !has_hooks(key);
@@ -158,6 +178,10 @@ static void take_hooks_out(HookedFiles *files, File *file)
     if (file->plaintext) {
         plaintext_hooks_detach(files->plaintext, file->plaintext);
         file->plaintext = 0;
+    }
+    if (file->watch >= 0) {
+        inotify_rm_watch(files->watches_fd, file->watch);
+        file->watch = -1;
     }
 }
 
@@ -185,11 +209,13 @@ void hooked_files_use(HookedFiles *files, const char *path, int fd)
                        .inode = status.st_ino,
                        .size = status.st_size,
                        .changed = status.st_ctim,
+                       .watch = -1,
                        .used = true};
     File *file = find_same(files, &like);
     if (file) {
         file->used = true;
         hook_plaintext(files, file, path, fd);
+        watch(files, file, fd);
         return;
     }
     if (g_hash_table_size(files->files) >= FILES_MAX) {
@@ -199,6 +225,51 @@ void hooked_files_use(HookedFiles *files, const char *path, int fd)
     g_hash_table_add(files->files, file);
     look_into(files, file, path, fd);
     hook_plaintext(files, file, path, fd);
+    watch(files, file, fd);
+}
+
+int hooked_files_fd(const HookedFiles *files)
+{
+    return files->watches_fd;
+}
+
+/* `watch` < 0: it is not known which. */
+static bool forget_written(HookedFiles *files, int watch)
+{
+    bool any = false;
+    GHashTableIter iter;
+    void *key;
+    g_hash_table_iter_init(&iter, files->files);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        File *file = key;
+        if (file->watch >= 0 && (watch < 0 || file->watch == watch)) {
+            take_hooks_out(files, file);
+            g_hash_table_iter_remove(&iter);
+            any = true;
+        }
+    }
+    return any;
+}
+
+bool hooked_files_dispatch(HookedFiles *files)
+{
+    union {
+        struct inotify_event event;
+        char bytes[4096];
+    } buffer;
+    bool any = false;
+    ssize_t length;
+    while ((length = read(files->watches_fd, &buffer, sizeof(buffer))) > 0) {
+        for (ssize_t at = 0; at < length;) {
+            const struct inotify_event *event =
+                (const struct inotify_event *)(const void *)(buffer.bytes + at);
+            if (!(event->mask & IN_IGNORED)) {
+                any |= forget_written(files, event->mask & IN_Q_OVERFLOW ? -1 : event->wd);
+            }
+            at += (ssize_t)(sizeof(*event) + event->len);
+        }
+    }
+    return any;
 }
 
 void hooked_files_gave(HookedFiles *files, uint64_t hook_id)

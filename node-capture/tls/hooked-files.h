@@ -22,6 +22,12 @@ void hooked_files_set_plaintext(HookedFiles *files, PlaintextHooks *plaintext);
  */
 void hooked_files_use(HookedFiles *files, const char *path, int fd);
 
+/* Readable when hooked files were written to, or -1; then hooked_files_dispatch() takes their hooks
+ * out, and returns whether there were any: they are to be looked into when they are mapped again.
+ */
+int hooked_files_fd(const HookedFiles *files);
+bool hooked_files_dispatch(HookedFiles *files);
+
 /* A hook has given a secret: its file is in use. */
 void hooked_files_gave(HookedFiles *files, uint64_t hook);
 

@@ -22,7 +22,7 @@
 
 #define SWEEP_NS    (300u * 1000000000ull)
 #define SETTLED_MAX 65536u
-#define FD_EVENTS   4
+#define FD_EVENTS   5
 #define PLAINTEXTS  (TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY)
 
 static const char subject_keys[] = "TLS secrets", subject_plaintext[] = "TLS plaintext";
@@ -397,6 +397,7 @@ static void wait_for_something(const Kernel *self)
     if (self->hooks) {
         uint64_t now_ns = clock_monotonic_ns();
         polled[count++] = (GPollFD){tls_hooks_fd(self->hooks), G_IO_IN, 0};
+        polled[count++] = (GPollFD){hooked_files_fd(self->files), G_IO_IN, 0};
         timeout_ms = self->sweep_ns > now_ns ? (int)((self->sweep_ns - now_ns) / 1000000u) + 1 : 0;
     }
     if (self->plaintext) {
@@ -416,6 +417,10 @@ static void *run(void *data)
         if (wanted) {
             obey(self, wanted);
             g_array_unref(wanted);
+        }
+        /* Ahead of what was mapped since. */
+        if (self->hooks && hooked_files_dispatch(self->files)) {
+            g_hash_table_remove_all(self->settled);
         }
         if (self->mappings && mappings_dispatch(self->mappings) > 0) {
             look_at_all(self);

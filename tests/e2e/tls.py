@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 
-from common import (Cluster, REMORADUMP, captured, check, check_equal, key_lines, main, start_nodes, stop, wait_for, wireshark)
+from common import (Cluster, REMORADUMP, captured, check, check_equal, key_lines, main, packets, start_nodes, stop, wait_for, wireshark)
 from blocks import key_log
 from demo import settled
 from nginx import start_nginx, tls_server
@@ -15,6 +15,7 @@ from nginx import start_nginx, tls_server
 FULL_SIZE = bool(os.environ.get("REMORA_FULL_SIZE"))
 SHORT_LIVED = 1000 if FULL_SIZE else 200
 RATE, SECONDS, CURLS = 200, 60 if FULL_SIZE else 5, 4  # new connections a second, from so many processes
+DROPCOUNT = 4    # epb_dropcount
 CLOSING = 8444  # the server's port that is for one request a connection
 VERSIONS = {"1.2": "0x0303", "1.3": "0x0304"}
 
@@ -59,6 +60,14 @@ def links(process):
         except OSError:
             pass
     return found
+
+
+def body_text(value):
+    """http.file_data, which is text up to Wireshark 4.2 and bytes later."""
+    try:
+        return bytes.fromhex(value.replace(":", "")).decode()
+    except ValueError:
+        return value.replace("\\n", "\n")
 
 
 class Capture:
@@ -118,8 +127,7 @@ def decrypted(folder):
     got = tools.fields(path, "http.request", "tls.handshake.version", "http.request.uri")
     check_equal([row[-1] for row in got], asked["1.2"] + asked["1.3"], "requests")
     bodies = tools.fields(path, "http.response", "http.file_data")
-    texts = [bytes.fromhex(row[0].replace(":", "")).decode() if row[0][:1] not in "y" else row[0] for row in bodies]
-    check_equal([text.replace("\\n", "\n").strip() for text in texts],
+    check_equal([body_text(row[0]).strip() for row in bodies],
                 [f"you asked for {url}" for url in asked["1.2"] + asked["1.3"]], "bodies")
     with open(log, encoding="ascii") as file:
         known = key_log(file.read())
@@ -223,9 +231,14 @@ def many(folder):
             seconds = time.monotonic() - begin
     asked = {f"/{number}/{one}" for number in range(CURLS) for one in range(1, each + 1)}
     got = [row[0] for row in tools.fields(path, f"http.request && tcp.port == {CLOSING}", "http.request.uri")]
-    print(f"  {len(set(got) & asked)} of {len(asked)} connections decrypted, {len(asked) / seconds:.0f} a second")
+    with open(path, "rb") as file:
+        lost = sum(int.from_bytes(value, "little") for *_, options in packets(file.read()) for value in options.get(DROPCOUNT, []))
+    print(f"  {len(set(got) & asked)} of {len(asked)} connections decrypted, {len(asked) / seconds:.0f} a second; {lost} packets lost")
+    check_equal(len({line.split()[1] for line in key_lines(path)}), len(asked), "connections whose secrets were taken")
     check_equal(len(got), len(set(got)), "requests")
-    check(set(got) == asked, f"{len(asked - set(got))} of {len(asked)} connections are not decrypted")
+    # A machine that is too slow loses packets, and says so.
+    check(set(got) <= asked and len(asked - set(got)) <= lost,
+          f"{len(asked - set(got))} of {len(asked)} connections are not decrypted, {lost} packets were lost")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ class Server(Pods):
             'location / { return 200 "you asked for $request_uri.\\n"; }'), PORT)
 
     def s_client(self, *options):
-        return subprocess.Popen(self._enter("client", ["openssl", "s_client", "-connect", f"10.244.1.2:{PORT}", "-CAfile",
+        return subprocess.Popen(self.entering("client", ["openssl", "s_client", "-connect", f"10.244.1.2:{PORT}", "-CAfile",
                                                        f"{self.folder}/tls.crt", *options]),
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 

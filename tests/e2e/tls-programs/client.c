@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* As client.py, with GnuTLS. */
+/* As client.py, with GnuTLS. Under a strict seccomp filter if STRICT is in the environment. */
 #include <arpa/inet.h>
 #include <gnutls/gnutls.h>
 #include <netinet/in.h>
@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "strict.h"
 
 static void check(int result, const char *what)
 {
@@ -38,6 +40,9 @@ int main(int argc, char **argv)
     snprintf(priorities, sizeof(priorities), "NORMAL:-VERS-ALL:+VERS-TLS%s", argv[4]);
     check(gnutls_certificate_allocate_credentials(&trust), "credentials");
     check(gnutls_certificate_set_x509_trust_file(trust, argv[1], GNUTLS_X509_FMT_PEM), argv[1]);
+    if (getenv("STRICT")) {
+        be_strict();
+    }
     for (int i = 5; i < argc; i++) {
         gnutls_session_t session;
         check(gnutls_init(&session, GNUTLS_CLIENT), "session");

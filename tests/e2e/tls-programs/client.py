@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """usage: client.py CA HOST PORT VERSION PATH...: a connection for each path, all but the first with the session of the one
-before. Prints of each whether it was resumed, and the answer's body."""
+before. Prints of each whether it was resumed, and the answer's body. With HOLD in the environment it says when the first one
+is connected, and goes on with it when it is told a line."""
+import os
 import socket
 import ssl
 import sys
@@ -15,6 +17,9 @@ def main(ca, host, port, version, *paths):
     for path in paths:
         with socket.create_connection((host, int(port)), 20) as link:
             with context.wrap_socket(link, server_hostname=host, session=session) as tls:
+                if "HOLD" in os.environ and not session:
+                    print("connected", flush=True)
+                    sys.stdin.readline()
                 tls.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
                 answer = b""
                 while more := tls.recv(65536):
