@@ -10,6 +10,7 @@
 #include "collector/namer.h"
 #include "collector/node-stream.h"
 #include "collector/notes.h"
+#include "collector/notices.h"
 #include "collector/output.h"
 #include "collector/socket-table.h"
 #include "collector/packet.h"
@@ -22,7 +23,7 @@ struct Collector {
     CollectorVantage vantage_mode;
     char *cluster; /* overrides what nodes say; or NULL */
     uint64_t max_wait_ns, memory_limit, connect_timeout_ns;
-    bool comments;
+    bool comments, tls_keys;
 
     bool insecure;
     uint64_t node_entities, node_entity_bytes, node_points;
@@ -48,6 +49,7 @@ struct Collector {
     Annotator *annotator;
     Namer *namer;
     Notes *notes;
+    Notices *notices;
     int write_error;
     bool was_connected;
     uint64_t blocked_ns; /* time that the sink's reader has cost: no node can be blamed for it */

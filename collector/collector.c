@@ -55,6 +55,7 @@ Collector *collector_new(const CollectorConfig *config, const CollectorSink *sin
     collector->vantage_mode = config->vantage;
     collector->cluster = config->cluster && *config->cluster ? g_strdup(config->cluster) : NULL;
     collector->comments = config->comments;
+    collector->tls_keys = config->tls_keys;
     collector->max_wait_ns = config->max_wait_ns ? config->max_wait_ns : DEFAULT_MAX_WAIT_NS;
     collector->memory_limit = config->memory_limit ? config->memory_limit : DEFAULT_MEMORY_LIMIT;
     collector->connect_timeout_ns =
@@ -219,6 +220,19 @@ static void pump(Collector *c, uint64_t now_ns)
         flush(c);
 }
 
+static void flush_notes(Collector *c, uint64_t now_ns, bool all)
+{
+    notes_flush(c->notes, now_ns, all);
+    notices_flush(c->notices, now_ns, all);
+}
+
+static void say_notice(const char *sentence, void *userdata)
+{
+    Collector *c = userdata;
+    if (c->sink.note)
+        c->sink.note(COLLECTOR_WARNING, sentence, c->userdata);
+}
+
 static void pump_all(Collector *c)
 {
     MergePacket packet;
@@ -229,7 +243,7 @@ static void pump_all(Collector *c)
     write_decided(c, UINT64_MAX);
     namer_flush(c->namer);
     collector_tell_of_absent(c);
-    notes_flush(c->notes, clock_monotonic_ns(), true);
+    flush_notes(c, clock_monotonic_ns(), true);
     early_losses_finish(c->early_losses, c->output);
     output_statistics(c->output, c->newest_time_ns ? c->newest_time_ns : clock_unix_ns());
     flush(c);
@@ -325,8 +339,10 @@ static void run_begin(Collector *c)
         vantage_new(c->inventory, c->translations, 0, c->vantage_mode == COLLECTOR_VANTAGE_ALL);
     c->annotator = annotator_new(c->inventory, c->cluster, c->comments);
     annotator_set_owners(c->annotator, c->owners);
+    annotator_set_secrets_asked(c->annotator, c->tls_keys);
     c->namer = namer_new(c->annotator, write_packet, c);
     c->notes = notes_new(&c->sink, c->userdata);
+    c->notices = notices_new(say_notice, c);
     c->known = known_nodes_new();
     collector_members_begin(c, clock_monotonic_ns());
 }
@@ -340,6 +356,7 @@ static void run_end(Collector *c)
     c->merge = merge_free(c->merge);
     c->annotator = annotator_free(c->annotator);
     c->notes = notes_free(c->notes);
+    c->notices = notices_free(c->notices);
     c->known = known_nodes_free(c->known);
     c->early_losses = early_losses_free(c->early_losses);
 }
@@ -356,7 +373,7 @@ bool collector_run(Collector *collector, GError **error)
         handle_events(c);
         uint64_t now_ns = clock_monotonic_ns();
         pump(c, now_ns);
-        notes_flush(c->notes, now_ns, false);
+        flush_notes(c, now_ns, false);
         forget_old_names(c, now_ns);
         publish_stats(c);
         hopeless = collector_members_hopeless(c, now_ns - start_ns, error);
@@ -366,7 +383,7 @@ bool collector_run(Collector *collector, GError **error)
     if (c->was_connected)
         pump_all(c);
     else if (!hopeless)
-        notes_flush(c->notes, clock_monotonic_ns(), true);
+        flush_notes(c, clock_monotonic_ns(), true);
     run_end(c);
     if (hopeless)
         return false;

@@ -377,6 +377,10 @@ static void on_body(const Message *m, const StreamMessage *message)
     case STREAM_SOCKET_OWNER:
         collector_fact(m->collector, m->node, message, m->now_ns);
         break;
+    case STREAM_NOTICE:
+        notices_add(m->collector->notices, m->now_ns, response->notice->subject,
+                    response->notice->message);
+        break;
     case STREAM_LOSS:
         on_loss(m, response->loss);
         break;

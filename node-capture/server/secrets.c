@@ -92,11 +92,23 @@ static void on_problem(const char *subject, const char *message, void *userdata)
     secrets->callbacks->problem(subject, message, secrets->userdata);
 }
 
-const TlsKeysCallbacks secrets_keys_callbacks = {.secrets = on_secrets, .problem = on_problem};
+static void on_programs(void *userdata)
+{
+    Secrets *secrets = userdata;
+    secrets->callbacks->wake(secrets->userdata);
+}
+
+const TlsKeysCallbacks secrets_keys_callbacks = {
+    .secrets = on_secrets, .problem = on_problem, .programs = on_programs};
 
 void secrets_set_source(Secrets *secrets, TlsKeys *keys)
 {
     secrets->keys = keys;
+}
+
+TlsKeys *secrets_source(const Secrets *secrets)
+{
+    return secrets->keys;
 }
 
 static bool wants_secrets(const Pod *pod)
@@ -192,4 +204,7 @@ void secrets_stats(Secrets *secrets, SecretsStats *ret)
     g_mutex_lock(&secrets->lock);
     *ret = secrets->stats;
     g_mutex_unlock(&secrets->lock);
+    if (secrets->keys) {
+        secrets->keys->ops->stats(secrets->keys, &ret->source);
+    }
 }

@@ -92,6 +92,31 @@ static void add_connection_counters(Snapshot *snapshot, const ConntrackCounters 
         "Connections that were not told of because no pod was at either end");
 }
 
+static void add_secrets_counters(Snapshot *snapshot, const SecretsStats *secrets)
+{
+    const TlsKeysStats *source = &secrets->source;
+    add(snapshot, "tls_secrets_total", secrets->lines,
+        "Lines of TLS secrets that streams were given");
+    add(snapshot, "tls_secrets_lost_total", secrets->lost,
+        "Lines of TLS secrets that found no room, or no stream any more");
+    add(snapshot, "tls_hook_taken_total", source->taken,
+        "Secrets that hooks took, those that were taken twice included");
+    add(snapshot, "tls_hook_lost_total", source->lost,
+        "Secrets that hooks found no room for, because remora-node was too slow");
+    add(snapshot, "tls_hook_passed_total", source->passed,
+        "Times a hook was met by a process of no pod whose secrets are wanted");
+    add(snapshot, "tls_hook_unreadable_total", source->unreadable,
+        "Times a hook could not read what it should have met");
+    add(snapshot, "tls_mappings_lost_total", source->mappings_lost,
+        "Files that processes began to run, lost because remora-node was too slow; all processes "
+        "were looked through again");
+    add_gauge(snapshot, "tls_hooked_files", source->hooked_files,
+              "Programs and libraries that are hooked now");
+    add(snapshot, "tls_hooks_withdrawn_total", source->withdrawn,
+        "Programs and libraries whose hooks were taken out, because the client randoms that they "
+        "gave were never seen on the wire");
+}
+
 static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeCounters *counters)
 {
     CaptureStats stats;
@@ -130,10 +155,7 @@ static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeC
     add(snapshot, "identity_events_total", counters->identity_events,
         "Changes to what is known of the cluster");
     add_connection_counters(snapshot, &counters->connections);
-    add(snapshot, "tls_secrets_total", counters->secrets.lines,
-        "Lines of TLS secrets that streams were given");
-    add(snapshot, "tls_secrets_lost_total", counters->secrets.lost,
-        "Lines of TLS secrets that found no room, or no stream any more");
+    add_secrets_counters(snapshot, &counters->secrets);
     add(snapshot, "socket_events_total", counters->sockets.events,
         "What the kernel told of sockets and their owners");
     add(snapshot, "socket_events_lost_total", counters->sockets.lost,

@@ -4,19 +4,22 @@
 #pragma once
 
 #include "node-capture/tls/hooks.h"
+#include "node-capture/tls/programs.h"
 
 typedef struct HookedFiles HookedFiles;
 
-/* The hooks are borrowed. */
-HookedFiles *hooked_files_new(TlsHooks *hooks);
+/* Both are borrowed; the programs are told what is known of a file with TLS in it. */
+HookedFiles *hooked_files_new(TlsHooks *hooks, TlsPrograms *programs);
 HookedFiles *hooked_files_free(HookedFiles *files); /* NULL is fine; returns NULL */
 
-/* A process has mapped it: looks at it if it is new, and hooks what can be. `path` is for messages.
- */
-void hooked_files_use(HookedFiles *files, const char *path, int fd);
+/* A process has mapped it: looks at it if it is new, and hooks what can be. `path` is for messages;
+ * `is_program`: it is what the process was started from. Returns the file's number among the
+ * programs; 0: nothing of TLS is known of it. */
+uint64_t hooked_files_use(HookedFiles *files, const char *path, int fd, bool is_program);
 
-/* A hook has given a secret: its file is in use. */
-void hooked_files_gave(HookedFiles *files, uint64_t hook);
+/* A hook has given a secret: its file is in use. Returns its number as above. */
+uint64_t hooked_files_gave(HookedFiles *files, uint64_t hook);
+unsigned hooked_files_count(const HookedFiles *files); /* that have hooks */
 
 /* Takes the hooks out of those that were not used since the last call. */
 void hooked_files_sweep(HookedFiles *files);

@@ -10,6 +10,7 @@
 #include "helpers.h"
 #include "node-capture/targets/socket-owners-fake.h"
 
+#define PID_WITHOUT_SECRETS 43
 #define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 typedef struct Fixture {
@@ -31,7 +32,12 @@ static const Entity *find_pod(const char *uid, void *userdata)
     return fixture->pod && strcmp(fixture->pod->uid, uid) == 0 ? fixture->pod : NULL;
 }
 
-static const OwnersCallbacks callbacks = {on_fact, find_pod};
+static char *no_secrets(uint64_t netns_inode, pid_t pid, void *userdata)
+{
+    return pid == PID_WITHOUT_SECRETS ? g_strdup("NSS is not hooked") : NULL;
+}
+
+static const OwnersCallbacks callbacks = {on_fact, find_pod, no_secrets};
 
 static void release(void *fact)
 {
