@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NOTICES_INTERVAL_NS 1000000000u
+#define NOTICES_INTERVAL_NS 1000000000ull
 #define NOTICES_NAMED       4u     /* subjects in a sentence; the others are counted */
 #define NOTICES_CAUSES      1000u  /* that wait; further ones are left out */
 #define NOTICES_REMEMBERED  16384u /* pairs of subject and cause that are known again */

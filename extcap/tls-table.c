@@ -56,6 +56,18 @@ static void add_time(Table *table, uint64_t unix_ns)
     table_add(table, text);
 }
 
+/* Below the pod's programs: cells that are empty but for the first two. */
+static void add_connections(Table *table, const Remora__V1__Target *target, const char *pod)
+{
+    g_autofree char *text = g_strdup_printf(
+        "%" G_GUINT64_FORMAT " connections seen, of %" G_GUINT64_FORMAT " there are secrets",
+        target->tls_connections, target->tls_connections_with_secrets);
+    table_add(table, pod);
+    table_add(table, text);
+    for (size_t i = 2; i < G_N_ELEMENTS(heads); i++)
+        table_add(table, NULL);
+}
+
 void tls_table_add(Table *table, const Remora__V1__Target *target, const char *pod)
 {
     for (size_t i = 0; i < target->n_tls_programs; i++) {
@@ -69,6 +81,8 @@ void tls_table_add(Table *table, const Remora__V1__Target *target, const char *p
         add_processes(table, program);
         table_add(table, program->reason);
     }
+    if (target->tls_connections)
+        add_connections(table, target, pod);
 }
 
 void tls_table_print(Table *table)

@@ -11,6 +11,7 @@
 #include "node-capture/server/known.h"
 #include "node-capture/server/status.h"
 #include "node-capture/server/tls-notices.h"
+#include "node-capture/server/wire-watch.h"
 
 #define IDLE_MS  1000
 #define DRAIN_NS (200u * 1000000u) /* at the end: for readers to take what waits ... */
@@ -344,6 +345,14 @@ static void before_packets(void *userdata)
     }
 }
 
+static void on_watch(const Pod *pod, const Batch *batch, uint64_t time_ns, void *userdata)
+{
+    const Node *node = userdata;
+    if (secrets_are_wanted(node->secrets, pod)) {
+        wire_watch(secrets_source(node->secrets), pod, batch, time_ns);
+    }
+}
+
 Owners *node_owners(Node *node)
 {
     return node->owners;
@@ -549,6 +558,7 @@ Node *node_new(const NodeInfo *info, Selector *allowed)
     node->secrets = secrets_new(&secrets_callbacks, node);
     node->tls_notices = tls_notices_new(info->node);
     capture_set_before_packets(node->capture, before_packets, node);
+    capture_set_watch(node->capture, on_watch, node);
     node->problems = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     node->commands = g_async_queue_new_full(command_free);
     node->questions = g_async_queue_new_full(question_unref);

@@ -121,6 +121,11 @@ static bool wants_secrets(const Pod *pod)
     return false;
 }
 
+bool secrets_are_wanted(const Secrets *secrets, const Pod *pod)
+{
+    return secrets->keys && wants_secrets(pod);
+}
+
 /* Network namespaces of the pods of which a stream wants secrets. */
 static GArray *wanted_namespaces(const Capture *capture)
 {

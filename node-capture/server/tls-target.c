@@ -59,6 +59,8 @@ void tls_target_set(Remora__V1__Target *target, TlsPrograms *programs, const Pod
     Listing listing = {pod, g_ptr_array_new()};
     if (programs && pod->netns_inode) {
         tls_programs_list(programs, pod->netns_inode, on_program, &listing);
+        tls_programs_connections(programs, pod->netns_inode, &target->tls_connections,
+                                 &target->tls_connections_with_secrets);
     }
     target->n_tls_programs = listing.programs->len;
     target->tls_programs =

@@ -248,6 +248,30 @@ uint64_t hooked_files_gave(HookedFiles *files, uint64_t hook_id)
     return file->id;
 }
 
+bool hooked_files_withdraw(HookedFiles *files, uint64_t hook_id, const char *reason)
+{
+    File *file = g_hash_table_lookup(files->by_hook, &hook_id);
+    if (!file) {
+        return false;
+    }
+    unsigned i = 0;
+    while (file->hooks[i] != hook_id) {
+        i++;
+    }
+    tls_hooks_detach(files->hooks, hook_id);
+    /* The table's keys are the places in the file. */
+    for (unsigned k = 0; k < file->n_hooks; k++) {
+        g_hash_table_remove(files->by_hook, &file->hooks[k]);
+    }
+    file->hooks[i] = file->hooks[--file->n_hooks];
+    for (unsigned k = 0; k < file->n_hooks; k++) {
+        g_hash_table_insert(files->by_hook, &file->hooks[k], file);
+    }
+    files->count -= file->n_hooks == 0;
+    tls_programs_state(files->programs, file->id, TLS_PROGRAM_WITHDRAWN, reason);
+    return true;
+}
+
 unsigned hooked_files_count(const HookedFiles *files)
 {
     return files->count;

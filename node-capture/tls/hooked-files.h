@@ -19,6 +19,8 @@ uint64_t hooked_files_use(HookedFiles *files, const char *path, int fd, bool is_
 
 /* A hook has given a secret: its file is in use. Returns its number as above. */
 uint64_t hooked_files_gave(HookedFiles *files, uint64_t hook);
+/* Takes a hook out for good, as long as its file does not change. False: there is no such hook. */
+bool hooked_files_withdraw(HookedFiles *files, uint64_t hook, const char *reason);
 unsigned hooked_files_count(const HookedFiles *files); /* that have hooks */
 
 /* Takes the hooks out of those that were not used since the last call. */

@@ -35,11 +35,13 @@ static void fake_free(TlsKeys *keys)
 }
 
 static void fake_saw_random(TlsKeys *keys, uint64_t netns_inode, uint64_t time_unix_ns,
-                            const uint8_t random[static TLS_KEYS_RANDOM])
+                            const uint8_t *random)
 {
     Fake *fake = (Fake *)keys;
     TlsFakeRandom seen = {.netns_inode = netns_inode, .time_unix_ns = time_unix_ns};
-    memcpy(seen.random, random, sizeof(seen.random));
+    if (random) {
+        memcpy(seen.random, random, sizeof(seen.random));
+    }
     g_mutex_lock(&fake->lock);
     g_array_append_val(fake->randoms, seen);
     g_mutex_unlock(&fake->lock);

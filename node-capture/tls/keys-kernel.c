@@ -21,10 +21,13 @@
 #include "node-capture/tls/key-lines.h"
 #include "node-capture/tls/mapped-file.h"
 #include "node-capture/tls/mappings.h"
+#include "node-capture/tls/seen-randoms.h"
 
 #define SWEEP_NS    (300u * 1000000000ull)
 #define TEND_NS     (5u * 1000000000ull)
 #define SETTLED_MAX 65536u
+#define WRONG                                                                              \
+    "its client randoms were never seen on the wire; the secrets that it gave are doubtful"
 #define FD_EVENTS   3
 
 /* A process that is looked at. */
@@ -43,6 +46,7 @@ typedef struct Kernel {
     void *userdata;
     GThread *thread;
     int wake_fd, proc_fd;
+    SeenRandoms *seen;
 
     GMutex lock;    /* of these */
     GArray *wanted; /* of TlsWanted: what was asked for, if it was since the last look; else NULL */
@@ -52,10 +56,11 @@ typedef struct Kernel {
 
     /* The thread's. */
     GHashTable *namespaces; /* a set of uint64_t: inodes */
-    TlsHooks *hooks;        /* these four while a namespace is wanted, else NULL */
+    TlsHooks *hooks;        /* these five while a namespace is wanted, else NULL */
     HookedFiles *files;
     Mappings *mappings;
     KeyLines *lines;
+    WireRandoms *randoms;
     GHashTable *settled; /* MappedId -> its file's number: needs no further look when mapped again */
     uint64_t sweep_ns, tend_ns; /* monotonic */
     uint64_t generation;        /* of the programs, as was told */
@@ -74,6 +79,7 @@ static void on_secret(void *userdata, const TlsSecret *secret)
     Kernel *self = userdata;
     uint64_t time_ns = clock_unix_ns() - (clock_monotonic_ns() - secret->time_ns);
     uint64_t file = hooked_files_gave(self->files, secret->hook);
+    wire_randoms_line(self->randoms, secret->netns_inode, time_ns, secret->hook, secret->random);
     if (key_lines_add(self->lines, secret->netns_inode, time_ns, secret->label,
                       secret->label_length, secret->random, secret->secret,
                       secret->secret_length)) {
@@ -279,6 +285,7 @@ static void unload(Kernel *self)
     self->files = hooked_files_free(self->files);
     self->mappings = mappings_free(self->mappings);
     self->lines = key_lines_free(self->lines);
+    self->randoms = wire_randoms_free(self->randoms);
     tls_hooks_free(g_steal_pointer(&self->hooks));
     g_hash_table_remove_all(self->settled);
     g_hash_table_remove_all(self->namespaces);
@@ -309,6 +316,7 @@ static void load(Kernel *self)
     count_from(self, self->hooks);
     self->files = hooked_files_new(self->hooks, self->keys.programs);
     self->lines = key_lines_new(on_lines, self);
+    self->randoms = wire_randoms_new();
     self->sweep_ns = clock_monotonic_ns() + SWEEP_NS;
     self->tend_ns = clock_monotonic_ns() + TEND_NS;
 }
@@ -348,6 +356,7 @@ static bool remove_namespaces(Kernel *self, const GArray *wanted)
         if (!is_among(wanted, inode)) {
             tls_hooks_remove_netns(self->hooks, inode);
             tls_programs_forget(self->keys.programs, inode);
+            wire_randoms_forget(self->randoms, inode);
             g_hash_table_iter_remove(&iter);
             any = true;
         }
@@ -368,9 +377,40 @@ static void sweep(Kernel *self)
     }
 }
 
+static bool is_followed(uint64_t netns_inode, void *userdata)
+{
+    return g_hash_table_contains(((Kernel *)userdata)->namespaces, &netns_inode);
+}
+
+static void judge_hooks(Kernel *self)
+{
+    uint64_t hook;
+    while (wire_randoms_judge(self->randoms, clock_unix_ns(), &hook)) {
+        if (hooked_files_withdraw(self->files, hook, WRONG)) {
+            g_mutex_lock(&self->lock);
+            self->stats.withdrawn++;
+            g_mutex_unlock(&self->lock);
+        }
+    }
+}
+
+static void count_connections(Kernel *self)
+{
+    GHashTableIter iter;
+    void *key;
+    g_hash_table_iter_init(&iter, self->namespaces);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        uint64_t inode = *(const uint64_t *)key, seen, with_secrets;
+        wire_randoms_count(self->randoms, inode, &seen, &with_secrets);
+        tls_programs_set_connections(self->keys.programs, inode, seen, with_secrets);
+    }
+}
+
 /* What people are told. */
 static void tend(Kernel *self)
 {
+    judge_hooks(self);
+    count_connections(self);
     self->tend_ns = clock_monotonic_ns() + TEND_NS;
     tls_programs_tend(self->keys.programs, clock_monotonic_ns(), is_there, self);
 }
@@ -448,6 +488,7 @@ static void do_what_is_due(Kernel *self)
         return;
     }
     tell_secrets(self);
+    seen_randoms_take(self->seen, self->randoms, is_followed, self);
     if (clock_monotonic_ns() >= self->sweep_ns) {
         sweep(self);
     }
@@ -497,8 +538,9 @@ static void kernel_follow(TlsKeys *keys, const TlsWanted *wanted, size_t count)
 }
 
 static void kernel_saw_random(TlsKeys *keys, uint64_t netns_inode, uint64_t time_unix_ns,
-                              const uint8_t random[static TLS_KEYS_RANDOM])
+                              const uint8_t *random)
 {
+    seen_randoms_add(kernel(keys)->seen, netns_inode, time_unix_ns, random);
 }
 
 static void kernel_stats(TlsKeys *keys, TlsKeysStats *ret)
@@ -527,6 +569,7 @@ static void kernel_free(TlsKeys *keys)
     g_thread_join(self->thread);
     g_hash_table_unref(self->namespaces);
     g_hash_table_unref(self->settled);
+    seen_randoms_free(self->seen);
     tls_programs_free(self->keys.programs);
     g_mutex_clear(&self->lock);
     close(self->wake_fd);
@@ -542,6 +585,7 @@ TlsKeys *tls_keys_kernel_new(const TlsKeysCallbacks *callbacks, void *userdata)
     Kernel *self = g_new0(Kernel, 1);
     self->keys.ops = &kernel_ops;
     self->keys.programs = tls_programs_new();
+    self->seen = seen_randoms_new();
     self->callbacks = callbacks;
     self->userdata = userdata;
     self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -82,10 +82,11 @@ typedef struct TlsKeysOps {
     /* The network namespaces of whose processes something is wanted from now on, in place of those
      * before; none: nothing stays hooked. Any thread; does not wait. */
     void (*follow)(TlsKeys *keys, const TlsWanted *wanted, size_t count);
-    /* A ClientHello with that random was captured in a namespace that is followed, at
-     * `time_unix_ns`. Any thread; does not wait. */
+    /* A ClientHello with that random (TLS_KEYS_RANDOM bytes) was captured in a namespace that is
+     * followed, at `time_unix_ns`. NULL: something was, or was lost, whose random cannot be seen.
+     * Any thread; does not wait. */
     void (*saw_random)(TlsKeys *keys, uint64_t netns_inode, uint64_t time_unix_ns,
-                       const uint8_t random[static TLS_KEYS_RANDOM]);
+                       const uint8_t *random);
     void (*stats)(TlsKeys *keys, TlsKeysStats *ret); /* any thread */
 } TlsKeysOps;
 

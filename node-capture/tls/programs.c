@@ -28,8 +28,13 @@ typedef struct Use {
     uint64_t idle_ns; /* since when nobody runs it; 0: not so, as of the last look */
 } Use;
 
+typedef struct Connections {
+    uint64_t seen, with_secrets;
+} Connections;
+
 struct TlsPrograms {
     GMutex lock;
+    GHashTable *connections; /* netns_inode -> Connections */
     GHashTable *files; /* &file->id -> File */
     GHashTable *uses;  /* &netns_inode -> GPtrArray of Use */
     uint32_t round;
@@ -327,10 +332,39 @@ void tls_programs_forget(TlsPrograms *programs, uint64_t netns_inode)
     g_mutex_lock(&programs->lock);
     if (netns_inode) {
         g_hash_table_remove(programs->uses, &netns_inode);
+        g_hash_table_remove(programs->connections, &netns_inode);
     } else {
+        g_hash_table_remove_all(programs->connections);
         g_hash_table_remove_all(programs->uses);
         g_hash_table_foreach_remove(programs->files, is_unused, NULL);
     }
+    g_mutex_unlock(&programs->lock);
+}
+
+/* ---- Connections -----------------------------------------------------------------------------*/
+
+void tls_programs_set_connections(TlsPrograms *programs, uint64_t netns_inode, uint64_t seen,
+                                  uint64_t with_secrets)
+{
+    const Connections now = {seen, with_secrets};
+    g_mutex_lock(&programs->lock);
+    Connections *known = g_hash_table_lookup(programs->connections, &netns_inode);
+    if (known) {
+        *known = now;
+    } else {
+        g_hash_table_insert(programs->connections, g_memdup2(&netns_inode, sizeof(netns_inode)),
+                            g_memdup2(&now, sizeof(now)));
+    }
+    g_mutex_unlock(&programs->lock);
+}
+
+void tls_programs_connections(TlsPrograms *programs, uint64_t netns_inode, uint64_t *ret_seen,
+                              uint64_t *ret_with_secrets)
+{
+    g_mutex_lock(&programs->lock);
+    const Connections *known = g_hash_table_lookup(programs->connections, &netns_inode);
+    *ret_seen = known ? known->seen : 0;
+    *ret_with_secrets = known ? known->with_secrets : 0;
     g_mutex_unlock(&programs->lock);
 }
 
@@ -447,6 +481,7 @@ TlsPrograms *tls_programs_new(void)
 {
     TlsPrograms *programs = g_new0(TlsPrograms, 1);
     g_mutex_init(&programs->lock);
+    programs->connections = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     programs->files = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, file_free);
     programs->uses = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, uses_free);
     return programs;
@@ -455,6 +490,7 @@ TlsPrograms *tls_programs_new(void)
 TlsPrograms *tls_programs_free(TlsPrograms *programs)
 {
     if (programs) {
+        g_hash_table_unref(programs->connections);
         g_hash_table_unref(programs->uses);
         g_hash_table_unref(programs->files);
         g_mutex_clear(&programs->lock);

@@ -72,6 +72,13 @@ void tls_programs_tend(TlsPrograms *programs, uint64_t now_ns,
 /* Of a namespace; 0: of all. */
 void tls_programs_forget(TlsPrograms *programs, uint64_t netns_inode);
 
+/* TLS connections whose beginning was captured in a namespace, and those of which there are
+ * secrets. */
+void tls_programs_set_connections(TlsPrograms *programs, uint64_t netns_inode, uint64_t seen,
+                                  uint64_t with_secrets);
+void tls_programs_connections(TlsPrograms *programs, uint64_t netns_inode, uint64_t *ret_seen,
+                              uint64_t *ret_with_secrets);
+
 /* Changes with every file that is new in a namespace, and with every state. */
 uint64_t tls_programs_generation(const TlsPrograms *programs);
 /* In the order of their paths; with the lock, so it must not call back here. */

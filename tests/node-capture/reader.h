@@ -19,6 +19,7 @@ typedef struct ReaderState {
     uint64_t watermark_ns;
     char key_log[512];               /* all secrets, as long as they fit */
     uint64_t packets_before_secrets; /* the last of them */
+    char notices[1024];              /* "subject: message" and a newline, as long as they fit */
     bool synced, ended, end_retry, closed;
     char start_text[128]; /* of the last loss at the start of a capture */
     uint64_t start_from_ns, start_to_ns;
@@ -46,4 +47,5 @@ bool reader_has_messages(const ReaderState *state, uint64_t value);
 bool reader_has_watermark(const ReaderState *state, uint64_t value);
 bool reader_has_lost_starts(const ReaderState *state, uint64_t value);
 bool reader_has_secrets(const ReaderState *state, uint64_t bytes);
+bool reader_has_notices(const ReaderState *state, uint64_t count);
 bool reader_has_deleted(const ReaderState *state, uint64_t value);

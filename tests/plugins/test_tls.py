@@ -16,9 +16,7 @@ class Connection:
 
     def __init__(self, folder, version):
         self.flights = []  # (of the client, bytes)
-        self.log = os.path.join(folder, "keys.log")
-        if os.path.exists(self.log):
-            os.unlink(self.log)
+        self.log = os.path.join(folder, f"keys-{version}.log")
         client, server = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
         client.keylog_filename = self.log
@@ -91,10 +89,6 @@ class Tls(WiresharkTest):
                         "-days", "2", "-subj", "/CN=server", "-keyout", cls.path("tls.key"), "-out", cls.path("tls.crt")],
                        check=True, capture_output=True)
         cls.connections = {version: Connection(cls.folder, version) for version in VERSIONS}
-        for version, connection in cls.connections.items():
-            cls.addClassCleanup(os.unlink, cls.path(f"keys-{version}.log"))
-            os.rename(connection.log, cls.path(f"keys-{version}.log"))
-            connection.log = cls.path(f"keys-{version}.log")
 
     def each(self):
         for version, connection in self.connections.items():
