@@ -329,7 +329,7 @@ static int dissect_k8s(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, void
         return 0;
     if ((option.flags & IDENTITY_FLAG_ATTRIBUTES) && !PINFO_FD_VISITED(pinfo))
         k8s_entities_learn(pinfo->num, option.bytes, option.length);
-    k8s_tls_follow(pinfo);
+    k8s_tls_follow(pinfo, option.bytes, option.length);
     /* Most packets of a plain listing end here. */
     if (!proto_field_is_referenced(tree, proto_k8s))
         tree = NULL;

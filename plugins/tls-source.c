@@ -16,6 +16,7 @@ typedef struct Connection {
     Progress progress;
     address server; /* of who sent the ServerHello */
     uint32_t server_port;
+    const char *reason; /* that was told of its ends; NULL: none yet */
 } Connection;
 
 static int proto_own;
@@ -62,20 +63,12 @@ static Connection *connection_of(conversation_t *conversation)
     return connection;
 }
 
-void k8s_tls_follow(packet_info *pinfo)
+static void advance(packet_info *pinfo, const SslDecryptSession *session, Connection *connection)
 {
-    conversation_t *conversation;
-    const SslDecryptSession *session;
-    Connection *connection;
     bool from_server;
 
-    if (PINFO_FD_VISITED(pinfo) || pinfo->ptype != PT_TCP ||
-        !proto_is_frame_protocol(pinfo->layers, "tls"))
+    if (!(session->state & SSL_SERVER_RANDOM))
         return;
-    session = tls_session(pinfo, &conversation);
-    if (!session || !(session->state & SSL_SERVER_RANDOM))
-        return;
-    connection = connection_of(conversation);
     if (connection->progress == BEFORE_ANSWER) {
         copy_address_wmem(wmem_file_scope(), &connection->server, &pinfo->src);
         connection->server_port = pinfo->srcport;
@@ -88,6 +81,60 @@ void k8s_tls_follow(packet_info *pinfo)
         connection->progress = CLIENT_ANSWERED;
     else if (connection->progress == CLIENT_ANSWERED && from_server)
         connection->progress = DECIDED;
+}
+
+/* What the ends' processes are told to be, in words; NULL: nothing. The same in both directions. */
+static const char *told_reason(wmem_allocator_t *pool, const K8sIdentity *identity)
+{
+    const IdentityTlv *src = &identity->end[K8S_SRC].text[IDENTITY_NO_SECRETS];
+    const IdentityTlv *dst = &identity->end[K8S_DST].text[IDENTITY_NO_SECRETS];
+    const char *one, *other;
+    int order;
+
+    if (!src->length && !dst->length)
+        return NULL;
+    if (!src->length || !dst->length) {
+        const IdentityTlv *told = src->length ? src : dst;
+
+        return (const char *)get_utf_8_string(pool, told->value, told->length);
+    }
+    one = (const char *)get_utf_8_string(pool, src->value, src->length);
+    other = (const char *)get_utf_8_string(pool, dst->value, dst->length);
+    order = strcmp(one, other);
+    if (order == 0)
+        return one;
+    return wmem_strdup_printf(pool, "%s; %s", order < 0 ? one : other, order < 0 ? other : one);
+}
+
+static void learn_reason(packet_info *pinfo, const uint8_t *option, size_t length,
+                         Connection *connection)
+{
+    K8sIdentity identity;
+    const char *told;
+
+    if (k8s_identity_decode(option, length, &identity) < 0)
+        return;
+    told = told_reason(pinfo->pool, &identity);
+    if (told && (!connection->reason || strcmp(told, connection->reason) != 0))
+        connection->reason = wmem_strdup(wmem_file_scope(), told);
+}
+
+void k8s_tls_follow(packet_info *pinfo, const uint8_t *option, size_t length)
+{
+    conversation_t *conversation;
+    const SslDecryptSession *session;
+    Connection *connection;
+
+    if (PINFO_FD_VISITED(pinfo) || pinfo->ptype != PT_TCP ||
+        !proto_is_frame_protocol(pinfo->layers, "tls"))
+        return;
+    session = tls_session(pinfo, &conversation);
+    if (!session)
+        return;
+    connection = connection_of(conversation);
+    advance(pinfo, session, connection);
+    if (!has_secrets(session))
+        learn_reason(pinfo, option, length, connection);
 }
 
 /* Whether that there are no secrets by now means that there are none. */
@@ -104,34 +151,10 @@ static bool is_decided(packet_info *pinfo, conversation_t *conversation,
 
 /* ---- The fields ------------------------------------------------------------------------------*/
 
-static const char *told_reason(packet_info *pinfo, const K8sIdentity *identity)
-{
-    const IdentityTlv *src = &identity->end[K8S_SRC].text[IDENTITY_NO_SECRETS];
-    const IdentityTlv *dst = &identity->end[K8S_DST].text[IDENTITY_NO_SECRETS];
-    const char *one, *other;
-    int order;
-
-    if (!src->length && !dst->length)
-        return NULL;
-    if (!src->length || !dst->length) {
-        const IdentityTlv *told = src->length ? src : dst;
-
-        return (const char *)get_utf_8_string(pinfo->pool, told->value, told->length);
-    }
-    /* The same in both directions of the connection. */
-    one = (const char *)get_utf_8_string(pinfo->pool, src->value, src->length);
-    other = (const char *)get_utf_8_string(pinfo->pool, dst->value, dst->length);
-    order = strcmp(one, other);
-    if (order == 0)
-        return one;
-    return wmem_strdup_printf(pinfo->pool, "%s; %s", order < 0 ? one : other,
-                              order < 0 ? other : one);
-}
-
-static const char *reason_of_none(packet_info *pinfo, const K8sIdentity *identity,
+static const char *reason_of_none(const conversation_t *conversation, const K8sIdentity *identity,
                                   const SslDecryptSession *session)
 {
-    const char *told;
+    const Connection *connection = conversation_get_proto_data(conversation, proto_own);
 
     if (!(identity->flags & IDENTITY_FLAG_SECRETS))
         return "no secrets were asked for";
@@ -139,8 +162,9 @@ static const char *reason_of_none(packet_info *pinfo, const K8sIdentity *identit
         return "the connection began before the capture";
     if (!(session->state & SSL_SERVER_RANDOM))
         return "its handshake was not answered";
-    told = told_reason(pinfo, identity);
-    return told ? told : "no secrets came from its processes";
+    if (connection && connection->reason)
+        return connection->reason;
+    return "no secrets came from its processes";
 }
 
 static void add_string(proto_tree *tree, int field, tvbuff_t *tvb, const char *text)
@@ -166,7 +190,7 @@ void k8s_tls_add_fields(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree,
         add_string(tree, hf_source, tvb, "keys");
     } else if (is_decided(pinfo, conversation, session)) {
         add_string(tree, hf_source, tvb, "none");
-        add_string(tree, hf_reason, tvb, reason_of_none(pinfo, identity, session));
+        add_string(tree, hf_reason, tvb, reason_of_none(conversation, identity, session));
     }
 }
 

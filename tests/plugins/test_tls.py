@@ -58,26 +58,28 @@ class Connection:
             return file.read()
 
 
-def capture(connection, keys, flags=SECRETS, flights=None, l7=None, **reasons):
-    """The connection's flights as packets, with all secrets ahead or none. `reasons`: no_secrets of client and server."""
-    names = {end: pod("shop", end, **({"no_secrets": reasons[end]} if end in reasons else {})) for end in ("client", "server")}
+def capture(connection, keys, flags=SECRETS, flights=None, l7=None, told_from=0, **reasons):
+    """The connection's flights as packets, with all secrets ahead or none. `reasons`: no_secrets of client and server, on the
+    packets of the flights from `told_from` on."""
     file = Pcapng().interface("c/node")
     if keys:
         file.secrets(connection.key_log())
     sent = {True: 1, False: 1}
     packet = {"l7": l7} if l7 else {}
 
-    def add(of_client, data, tcp_flags=0x18):
+    def add(of_client, data, known, tcp_flags=0x18):
+        names = {end: pod("shop", end, **({"no_secrets": reasons[end]} if known and end in reasons else {}))
+                 for end in ("client", "server")}
         ends = (CLIENT, SERVER, *PORTS) if of_client else (SERVER, CLIENT, *PORTS[::-1])
         src, dst = ("client", "server") if of_client else ("server", "client")
         file.packet(tcp(*ends, seq=sent[of_client], ack=sent[not of_client], flags=tcp_flags, payload=data),
                     identity(names[src], names[dst], packet, flags=flags))
         sent[of_client] += len(data)
 
-    for of_client, data in (connection.flights if flights is None else flights):
+    for number, (of_client, data) in enumerate(connection.flights if flights is None else flights):
         for at in range(0, len(data), 1000):
-            add(of_client, data[at:at + 1000])
-            add(not of_client, b"", 0x10)
+            add(of_client, data[at:at + 1000], number >= told_from)
+            add(not of_client, b"", number >= told_from, 0x10)
     return file
 
 
@@ -130,6 +132,15 @@ class Tls(WiresharkTest):
             self.check_all(capture(connection, keys=False, client="b", server="a"), more, "none", "a; b")
             self.check_all(capture(connection, keys=False, client="a", server="a"), more, "none", "a")
             self.check_all(capture(connection, keys=True, client="NSS is not hooked"), more, "keys", "")
+
+    def test_told_late(self):
+        """Once a process is known: from there on in one pass, everywhere in two."""
+        for connection, more in self.each():
+            file = capture(connection, keys=False, client="Java is not hooked", told_from=len(connection.flights) - 2)
+            rows = self.told(file, more)
+            self.assertEqual(rows[-1], ("none", "Java is not hooked"))
+            if more:
+                self.assertEqual(set(rows), {("none", "Java is not hooked")})
 
     def test_began_before(self):
         for connection, more in self.each():
