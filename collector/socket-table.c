@@ -7,10 +7,10 @@
 #include <glib.h>
 #include <string.h>
 
-#define VERSIONS_MAX   4u /* of a chain */
-#define TEXT_MAX_BYTES 253u
+#define VERSIONS_MAX     4u /* of a chain */
+#define TEXT_MAX_BYTES   253u
 #define REASON_MAX_BYTES 1024u
-#define BUCKETS        16384u
+#define BUCKETS          16384u
 
 /* No padding: hashed and compared as bytes. */
 typedef struct Key {

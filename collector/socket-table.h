@@ -19,7 +19,7 @@ typedef struct SocketHolder {
     const char *container; /* "" where not known */
     const char *process;
     uint32_t pid;
-    const char *pod_uid; /* of sockets on a node's network: whose it is; else "" */
+    const char *pod_uid;    /* of sockets on a node's network: whose it is; else "" */
     const char *no_secrets; /* why no TLS secrets come from the process; "": they may */
 } SocketHolder;
 

@@ -4,8 +4,8 @@
  *
  * Whether there are secrets is what Wireshark's own TLS dissector found. While a file is read for
  * the first time that is known once the handshake has come to where it needs them; the packets
- * before have no such fields then. On every later pass all packets have them; and the reason is what
- * was told last, which may not be known yet when a connection begins. */
+ * before have no such fields then. On every later pass all packets have them; and the reason is
+ * what was told last, which may not be known yet when a connection begins. */
 #pragma once
 
 #include <epan/packet.h>

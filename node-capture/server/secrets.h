@@ -35,4 +35,4 @@ TlsKeys *secrets_source(const Secrets *secrets); /* NULL: there is none */
 /* The capture thread, before the streams get packets. */
 void secrets_run(Secrets *secrets, const Capture *capture);
 bool secrets_are_wanted(const Secrets *secrets, const Pod *pod); /* and can be had */
-void secrets_stats(Secrets *secrets, SecretsStats *ret); /* any thread */
+void secrets_stats(Secrets *secrets, SecretsStats *ret);         /* any thread */

@@ -10,7 +10,7 @@
 
 typedef struct TlsNotices TlsNotices;
 
-TlsNotices *tls_notices_new(const char *node); /* copied */
+TlsNotices *tls_notices_new(const char *node);     /* copied */
 TlsNotices *tls_notices_free(TlsNotices *notices); /* NULL is fine; returns NULL */
 
 /* Costs nothing if nothing has changed. `problem`: why no secrets come at all, or NULL. */

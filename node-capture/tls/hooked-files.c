@@ -28,7 +28,7 @@ struct HookedFiles {
     TlsHooks *hooks;
     TlsPrograms *programs;
     uint64_t last_id;
-    unsigned count; /* that have hooks */
+    unsigned count;      /* that have hooks */
     GHashTable *files;   /* a set of File */
     GHashTable *by_hook; /* &file->hooks[i] -> File */
 };

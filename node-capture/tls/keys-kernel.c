@@ -26,9 +26,9 @@
 #define SWEEP_NS    (300u * 1000000000ull)
 #define TEND_NS     (5u * 1000000000ull)
 #define SETTLED_MAX 65536u
-#define WRONG                                                                              \
+#define WRONG \
     "its client randoms were never seen on the wire; the secrets that it gave are doubtful"
-#define FD_EVENTS   3
+#define FD_EVENTS 3
 
 /* A process that is looked at. */
 typedef struct Visited {
@@ -51,7 +51,7 @@ typedef struct Kernel {
     GMutex lock;    /* of these */
     GArray *wanted; /* of TlsWanted: what was asked for, if it was since the last look; else NULL */
     bool stop;
-    TlsHooks *counted; /* `hooks`, to be asked what it counts */
+    TlsHooks *counted;  /* `hooks`, to be asked what it counts */
     TlsKeysStats stats; /* of what was unloaded, and what the thread counts */
 
     /* The thread's. */
@@ -61,7 +61,8 @@ typedef struct Kernel {
     Mappings *mappings;
     KeyLines *lines;
     WireRandoms *randoms;
-    GHashTable *settled; /* MappedId -> its file's number: needs no further look when mapped again */
+    GHashTable
+        *settled; /* MappedId -> its file's number: needs no further look when mapped again */
     uint64_t sweep_ns, tend_ns; /* monotonic */
     uint64_t generation;        /* of the programs, as was told */
     bool told;                  /* a problem */
@@ -228,8 +229,7 @@ static void settle(Kernel *self, const MappedId *id, uint64_t file)
     if (g_hash_table_size(self->settled) >= SETTLED_MAX) {
         g_hash_table_remove_all(self->settled);
     }
-    g_hash_table_insert(self->settled, g_memdup2(id, sizeof(*id)),
-                        g_memdup2(&file, sizeof(file)));
+    g_hash_table_insert(self->settled, g_memdup2(id, sizeof(*id)), g_memdup2(&file, sizeof(file)));
 }
 
 static void on_mapping(pid_t pid, const MappedId *id, const char *path, void *userdata)

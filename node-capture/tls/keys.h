@@ -9,7 +9,7 @@
 
 #include "node-capture/tls/programs.h"
 
-#define TLS_KEYS_LINES_MAX 3840u /* bytes of lines told at once */
+#define TLS_KEYS_LINES_MAX 3840u         /* bytes of lines told at once */
 #define TLS_KEYS_SUBJECT   "TLS secrets" /* of problems */
 #define TLS_KEYS_RANDOM    32u           /* bytes of a client random */
 

@@ -35,8 +35,8 @@ typedef struct Connections {
 struct TlsPrograms {
     GMutex lock;
     GHashTable *connections; /* netns_inode -> Connections */
-    GHashTable *files; /* &file->id -> File */
-    GHashTable *uses;  /* &netns_inode -> GPtrArray of Use */
+    GHashTable *files;       /* &file->id -> File */
+    GHashTable *uses;        /* &netns_inode -> GPtrArray of Use */
     uint32_t round;
     uint64_t generation;
 };

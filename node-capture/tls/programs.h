@@ -11,10 +11,10 @@
 
 #define TLS_PROGRAMS_MAX         256u
 #define TLS_PROGRAM_PROCESSES    2048u
-#define TLS_PROGRAM_SOME         8u             /* processes that are told one by one */
-#define TLS_PROGRAM_KEPT_NS      300000000000u  /* after the last process has ended */
-#define TLS_PROGRAM_PROCESS_SIZE 17u            /* as in /proc/PID/comm, with the NUL */
-#define TLS_PROGRAM_CONTAINER    65u            /* a runtime's id, with the NUL */
+#define TLS_PROGRAM_SOME         8u            /* processes that are told one by one */
+#define TLS_PROGRAM_KEPT_NS      300000000000u /* after the last process has ended */
+#define TLS_PROGRAM_PROCESS_SIZE 17u           /* as in /proc/PID/comm, with the NUL */
+#define TLS_PROGRAM_CONTAINER    65u           /* a runtime's id, with the NUL */
 
 typedef enum TlsProgramState {
     TLS_PROGRAM_HOOKED = 1,
@@ -35,7 +35,7 @@ typedef struct TlsProgram {
     const char *library;
     const char *reason; /* "": hooked, and nothing to say of it */
     TlsProgramState state;
-    unsigned processes; /* that run it */
+    unsigned processes;                /* that run it */
     TlsProcess some[TLS_PROGRAM_SOME]; /* those with the lowest numbers */
     unsigned n_some;
     uint64_t lines, last_unix_ns; /* of a key log that they gave; 0: none */

@@ -228,8 +228,7 @@ static bool use_one_near(Connection *connection)
 static bool has_hidden(WireRandoms *randoms, const Connection *connection)
 {
     const Namespace *namespace = namespace_of(randoms, connection->key.netns_inode);
-    return !namespace ||
-           namespace->hidden_ns + WIRE_RANDOMS_KEPT_NS >= connection->time_ns;
+    return !namespace || namespace->hidden_ns + WIRE_RANDOMS_KEPT_NS >= connection->time_ns;
 }
 
 static bool all_were_right(WireRandoms *randoms, const Connection *connection)

@@ -16,13 +16,14 @@
 #include <stdint.h>
 
 #define WIRE_RANDOMS_LENGTH      32u
-#define WIRE_RANDOMS_CONNECTIONS 16384u /* remembered; then the oldest go, and count for nothing */
-#define WIRE_RANDOMS_HOOKS       4096u
-#define WIRE_RANDOMS_WAIT_NS     30000000000u /* for a random to be seen */
-#define WIRE_RANDOMS_KEPT_NS     120000000000u
-#define WIRE_RANDOMS_NEAR_NS     2000000000u
-#define WIRE_RANDOMS_MISSES      5u  /* connections */
-#define WIRE_RANDOMS_LINES       20u /* of these */
+#define WIRE_RANDOMS_CONNECTIONS 16384u /* remembered; then the oldest go, and count for nothing \
+                                         */
+#define WIRE_RANDOMS_HOOKS   4096u
+#define WIRE_RANDOMS_WAIT_NS 30000000000u /* for a random to be seen */
+#define WIRE_RANDOMS_KEPT_NS 120000000000u
+#define WIRE_RANDOMS_NEAR_NS 2000000000u
+#define WIRE_RANDOMS_MISSES  5u  /* connections */
+#define WIRE_RANDOMS_LINES   20u /* of these */
 
 typedef struct WireRandoms WireRandoms;
 

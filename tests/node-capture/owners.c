@@ -11,7 +11,7 @@
 #include "node-capture/targets/socket-owners-fake.h"
 
 #define PID_WITHOUT_SECRETS 43
-#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define ID                  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 typedef struct Fixture {
     Owners *owners;

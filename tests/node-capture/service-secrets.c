@@ -106,7 +106,7 @@ static void test_first(ServiceFixture *fixture, const void *data)
     reader_free(reader);
 }
 
-#define NO_NSS                                                                 \
+#define NO_NSS                                                                                \
     "shop/cart: no TLS secrets of what runs /lib/libnss3.so: NSS is not hooked: its key-log " \
     "function was compiled to nothing\n"
 

@@ -103,13 +103,13 @@ static GByteArray *changed(unsigned at, uint8_t value)
 
 static void test_not_found(void)
 {
-    assert_not_found(RAW, changed(40, 0x17));     /* application data */
-    assert_not_found(RAW, changed(41, 0xfe));     /* no TLS */
-    assert_not_found(RAW, changed(45, 2));        /* ServerHello */
-    assert_not_found(RAW, changed(9, 50));        /* ESP */
-    assert_not_found(RAW, changed(7, 1));         /* a later fragment */
-    assert_not_found(RAW, changed(0, 0x41));      /* header too short */
-    assert_not_found(RAW, changed(32, 0x40));     /* header too short */
+    assert_not_found(RAW, changed(40, 0x17)); /* application data */
+    assert_not_found(RAW, changed(41, 0xfe)); /* no TLS */
+    assert_not_found(RAW, changed(45, 2));    /* ServerHello */
+    assert_not_found(RAW, changed(9, 50));    /* ESP */
+    assert_not_found(RAW, changed(7, 1));     /* a later fragment */
+    assert_not_found(RAW, changed(0, 0x41));  /* header too short */
+    assert_not_found(RAW, changed(32, 0x40)); /* header too short */
     assert_not_found(113, with_hello(tcp(false, 5)));
 }
 

@@ -10,7 +10,8 @@
 
 enum { NETNS = 7, OTHER = 8, HOOK = 3 };
 
-/* One each second: number `i` as it is on the wire, or as a hook that reads another place has it. */
+/* One each second: number `i` as it is on the wire, or as a hook that reads another place has it.
+ */
 static uint64_t time_of(unsigned i)
 {
     return START + i * SECOND;
@@ -33,8 +34,7 @@ static void gave(WireRandoms *randoms, uint64_t netns, unsigned i, bool is_wrong
 {
     uint8_t random[32];
     for (unsigned line = 0; line < 5; line++) {
-        wire_randoms_line(randoms, netns, time_of(i) + 1000, HOOK,
-                          random_of(i, is_wrong, random));
+        wire_randoms_line(randoms, netns, time_of(i) + 1000, HOOK, random_of(i, is_wrong, random));
     }
 }
 
