@@ -6,6 +6,7 @@
 #include "collector/annotate.h"
 #include "collector/collector.h"
 #include "collector/early-loss.h"
+#include "collector/key-wait.h"
 #include "collector/merge.h"
 #include "collector/namer.h"
 #include "collector/node-stream.h"
@@ -45,6 +46,9 @@ struct Collector {
     Output *output;
     EarlyLosses *early_losses;
     Merge *merge;
+    KeyWait *key_wait; /* NULL: no secrets were asked for */
+    MergePacket held;  /* waits for secrets, if is_held */
+    bool is_held;
     Vantage *vantage;
     Annotator *annotator;
     Namer *namer;

@@ -196,13 +196,71 @@ static void flush(Collector *c)
         c->write_error = r;
 }
 
+/* Whether the packet that is held still has to wait; all that comes after it waits with it. */
+static bool must_wait(Collector *c, uint64_t now_ns)
+{
+    if (key_wait_is_over(c->key_wait))
+        return false;
+    if (now_ns < c->held.buffer->arrived_ns + KEY_WAIT_NS && !merge_over_limit(c->merge))
+        return true;
+    key_wait_give_up(c->key_wait);
+    return false;
+}
+
+static void take_held(Collector *c)
+{
+    if (c->is_held) {
+        c->is_held = false;
+        take_packet(c, &c->held);
+    }
+}
+
+/* True: it is held. */
+static bool hold_for_secrets(Collector *c, const MergePacket *packet, uint64_t now_ns)
+{
+    PcapngPacket parsed;
+    const uint8_t *options;
+    uint32_t options_length;
+    if (!c->key_wait)
+        return false;
+    pcapng_packet_fields(packet->block, &parsed, &options, &options_length);
+    const CapturePoint *point = interface_map_get(packet->buffer->context, parsed.interface_id);
+    if (!key_wait_packet(c->key_wait, point->link_type, parsed.data, parsed.captured_length))
+        return false;
+    c->held = *packet;
+    c->is_held = must_wait(c, now_ns);
+    return c->is_held;
+}
+
+/* Those whose turn has come, up to one that has to wait. */
+static void take_due(Collector *c, uint64_t now_ns)
+{
+    MergePacket packet;
+    if (c->is_held && must_wait(c, now_ns))
+        return;
+    take_held(c);
+    while (!c->write_error && merge_pop(c->merge, &packet)) {
+        if (hold_for_secrets(c, &packet, now_ns))
+            return;
+        take_packet(c, &packet);
+    }
+}
+
+/* Nothing that is not out yet is earlier than this. */
+static uint64_t frontier(const Collector *c)
+{
+    uint64_t merged_ns = merge_frontier(c->merge);
+    return c->is_held ? MIN(merged_ns, c->held.time_ns) : merged_ns;
+}
+
 /* All packets that may go out. */
 static void pump(Collector *c, uint64_t now_ns)
 {
     MergePacket packet;
     merge_advance(c->merge, now_ns - c->blocked_ns);
-    while (!c->write_error && merge_pop(c->merge, &packet))
-        take_packet(c, &packet);
+    take_due(c, now_ns - c->blocked_ns);
+    if (merge_over_limit(c->merge))
+        take_held(c);
     /* Out of memory: out of order is better than lost. */
     while (!c->write_error && merge_over_limit(c->merge)) {
         if (merge_pop_forced(c->merge, &packet))
@@ -212,7 +270,7 @@ static void pump(Collector *c, uint64_t now_ns)
         write_decided(c, UINT64_MAX);
         namer_flush(c->namer);
     }
-    write_decided(c, merge_frontier(c->merge));
+    write_decided(c, frontier(c));
     namer_flush(c->namer);
     /* Not a byte before a node has answered: Wireshark takes a section header for a capture that
      * works, and hides the error that follows behind "no packets captured". */
@@ -236,6 +294,7 @@ static void say_notice(const char *sentence, void *userdata)
 static void pump_all(Collector *c)
 {
     MergePacket packet;
+    take_held(c);
     while (merge_pop_forced(c->merge, &packet)) {
         packet.forced = false;
         take_packet(c, &packet);
@@ -334,6 +393,7 @@ static void run_begin(Collector *c)
                                                .write_pieces = sink_write_pieces};
     c->output = output_new(c->sink.write_pieces ? &timed_pieces : &timed, c);
     c->early_losses = early_losses_new();
+    c->key_wait = c->tls_keys ? key_wait_new() : NULL;
     c->merge = merge_new(0, c->max_wait_ns, c->memory_limit);
     c->vantage =
         vantage_new(c->inventory, c->translations, 0, c->vantage_mode == COLLECTOR_VANTAGE_ALL);
@@ -350,6 +410,10 @@ static void run_begin(Collector *c)
 static void run_end(Collector *c)
 {
     publish_stats(c);
+    if (c->is_held) /* after a write error */
+        merge_buffer_unref(c->held.buffer);
+    c->is_held = false;
+    c->key_wait = key_wait_free(c->key_wait);
     c->namer = namer_free(c->namer);
     c->output = output_free(c->output);
     c->vantage = vantage_free(c->vantage);

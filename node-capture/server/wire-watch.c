@@ -2,9 +2,9 @@
 #include "node-capture/server/wire-watch.h"
 
 #include "common/pcapng/packet.h"
-#include "node-capture/tls/client-hello.h"
+#include "common/tls-hello.h"
 
-_Static_assert(CLIENT_HELLO_RANDOM == TLS_KEYS_RANDOM, "a client random");
+_Static_assert(TLS_HELLO_RANDOM_BYTES == TLS_KEYS_RANDOM, "a client random");
 
 /* Of the interface with that id; 0: it is none of the pod's. */
 static uint16_t link_type(const Pod *pod, uint32_t interface_id)
@@ -21,14 +21,13 @@ static uint16_t link_type(const Pod *pod, uint32_t interface_id)
 static void look_at(TlsKeys *keys, const Pod *pod, const uint8_t *block)
 {
     PcapngPacket packet;
-    const uint8_t *options, *random = NULL;
+    const uint8_t *options, *random;
     uint32_t options_length;
     pcapng_packet_fields(block, &packet, &options, &options_length);
     TlsHello hello = tls_hello_find(link_type(pod, packet.interface_id), packet.data,
                                     packet.captured_length, &random);
-    if (hello != TLS_HELLO_NONE) {
-        keys->ops->saw_random(keys, pod->netns_inode, packet.time_ns,
-                              hello == TLS_HELLO_RANDOM ? random : NULL);
+    if (hello == TLS_HELLO_RANDOM || hello == TLS_HELLO_HIDDEN) {
+        keys->ops->saw_random(keys, pod->netns_inode, packet.time_ns, random);
     }
 }
 

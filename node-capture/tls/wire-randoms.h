@@ -15,9 +15,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WIRE_RANDOMS_LENGTH      32u
-#define WIRE_RANDOMS_CONNECTIONS 16384u /* remembered; then the oldest go, and count for nothing \
-                                         */
+#define WIRE_RANDOMS_LENGTH 32u
+#define WIRE_RANDOMS_CONNECTIONS                                    \
+    16384u /* remembered; then the oldest go, and count for nothing \
+            */
 #define WIRE_RANDOMS_HOOKS   4096u
 #define WIRE_RANDOMS_WAIT_NS 30000000000u /* for a random to be seen */
 #define WIRE_RANDOMS_KEPT_NS 120000000000u

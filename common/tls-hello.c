@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "node-capture/tls/client-hello.h"
+#include "common/tls-hello.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 enum { /* https://www.tcpdump.org/linktypes.html */
        LINK_ETHERNET = 1,
@@ -17,6 +18,7 @@ enum { TCP = 6, UDP = 17 };
 enum {
     RECORD_HANDSHAKE = 0x16,
     CLIENT_HELLO = 1,
+    SERVER_HELLO = 2,
     AT_MESSAGE = 5,
     AT_RANDOM = AT_MESSAGE + 6,
 };
@@ -86,15 +88,35 @@ static bool skip_ip(Bytes *bytes, uint8_t *ret_protocol)
     return false;
 }
 
+/* By the cipher suite, which stands behind the session id: 1301 to 1305 are those of TLS 1.3
+ * (RFC 8446, B.4). */
+static bool is_tls13_server(Bytes bytes)
+{
+    static const uint8_t retry[4] = {0xcf, 0x21, 0xad, 0x74}; /* RFC 8446, 4.1.3 */
+    const size_t at_session = AT_RANDOM + TLS_HELLO_RANDOM_BYTES;
+    if (bytes.left <= at_session || memcmp(bytes.at + AT_RANDOM, retry, sizeof(retry)) == 0) {
+        return false;
+    }
+    size_t at_suite = at_session + 1 + bytes.at[at_session];
+    return bytes.left >= at_suite + 2 && bytes.at[at_suite] == 0x13 &&
+           bytes.at[at_suite + 1] >= 1 && bytes.at[at_suite + 1] <= 5;
+}
+
 static TlsHello in_tcp(Bytes bytes, const uint8_t **ret_random)
 {
     size_t header = bytes.left >= 20 ? (size_t)(bytes.at[12] >> 4) * 4 : 0;
-    if (header < 20 || !skip(&bytes, header) || bytes.left < AT_RANDOM + CLIENT_HELLO_RANDOM) {
+    if (header < 20 || !skip(&bytes, header) || bytes.left < AT_RANDOM + TLS_HELLO_RANDOM_BYTES) {
         return TLS_HELLO_NONE;
     }
     const uint8_t *record = bytes.at;
     if (record[0] != RECORD_HANDSHAKE || record[1] != 3 || record[2] > 4 ||
-        record[AT_MESSAGE] != CLIENT_HELLO || record[AT_MESSAGE + 4] != 3) {
+        record[AT_MESSAGE + 4] != 3) {
+        return TLS_HELLO_NONE;
+    }
+    if (record[AT_MESSAGE] == SERVER_HELLO) {
+        return is_tls13_server(bytes) ? TLS_HELLO_SERVER : TLS_HELLO_NONE;
+    }
+    if (record[AT_MESSAGE] != CLIENT_HELLO) {
         return TLS_HELLO_NONE;
     }
     *ret_random = record + AT_RANDOM;
@@ -119,6 +141,7 @@ TlsHello tls_hello_find(uint16_t link_type, const uint8_t *packet, size_t length
 {
     Bytes bytes = {packet, length};
     uint8_t protocol;
+    *ret_random = NULL;
     if (!skip_link(link_type, &bytes) || !skip_ip(&bytes, &protocol)) {
         return TLS_HELLO_NONE;
     }

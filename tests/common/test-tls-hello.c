@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "node-capture/tls/client-hello.h"
+#include "common/tls-hello.h"
 
 #define ETHERNET 1
 #define RAW      101
@@ -19,7 +19,7 @@ static GByteArray *bytes_of(const void *bytes, size_t length)
 
 static void put_random(GByteArray *packet)
 {
-    uint8_t random[CLIENT_HELLO_RANDOM];
+    uint8_t random[TLS_HELLO_RANDOM_BYTES];
     for (unsigned i = 0; i < sizeof(random); i++) {
         random[i] = (uint8_t)(0x40 + i);
     }
@@ -64,7 +64,7 @@ static TlsHello find(uint16_t link_type, const GByteArray *packet, guint length)
     const uint8_t *random = NULL;
     TlsHello found = tls_hello_find(link_type, exact, length, &random);
     g_assert_true((found == TLS_HELLO_RANDOM) == (random != NULL));
-    for (unsigned i = 0; random && i < CLIENT_HELLO_RANDOM; i++) {
+    for (unsigned i = 0; random && i < TLS_HELLO_RANDOM_BYTES; i++) {
         g_assert_cmpuint(random[i], ==, 0x40 + i);
     }
     return found;
@@ -113,6 +113,33 @@ static void test_not_found(void)
     assert_not_found(113, with_hello(tcp(false, 5)));
 }
 
+/* Its suite stands behind a session id of 32 bytes. */
+static GByteArray *server_hello(uint8_t first_of_random, uint8_t suite)
+{
+    GByteArray *packet = with_hello(tcp(false, 5));
+    const uint8_t end[] = {0x13, suite};
+    uint8_t session[33] = {32};
+    packet->data[45] = 2;
+    packet->data[51] = first_of_random;
+    if (first_of_random == 0xcf) {
+        memcpy(packet->data + 51, (uint8_t[]){0xcf, 0x21, 0xad, 0x74}, 4);
+    }
+    g_byte_array_append(packet, session, sizeof(session));
+    return g_byte_array_append(packet, end, sizeof(end));
+}
+
+static void test_server(void)
+{
+    GByteArray *packet = server_hello(1, 2);
+    g_assert_cmpint(find(RAW, packet, packet->len), ==, TLS_HELLO_SERVER);
+    for (guint length = 0; length < packet->len; length++) {
+        g_assert_cmpint(find(RAW, packet, length), ==, TLS_HELLO_NONE);
+    }
+    g_byte_array_unref(packet);
+    assert_not_found(RAW, server_hello(1, 9));
+    assert_not_found(RAW, server_hello(0xcf, 2)); /* HelloRetryRequest */
+}
+
 static GByteArray *udp(unsigned length)
 {
     const uint8_t v4[20] = {[0] = 0x45, [9] = 17};
@@ -138,8 +165,9 @@ static void test_hidden(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/client-hello/found", test_found);
-    g_test_add_func("/client-hello/not-found", test_not_found);
-    g_test_add_func("/client-hello/hidden", test_hidden);
+    g_test_add_func("/tls-hello/found", test_found);
+    g_test_add_func("/tls-hello/not-found", test_not_found);
+    g_test_add_func("/tls-hello/server", test_server);
+    g_test_add_func("/tls-hello/hidden", test_hidden);
     return g_test_run();
 }
