@@ -55,6 +55,7 @@ static void put_holder(IdentityWriter *w, IdentityScope scope, const NamedEnd *e
     identity_put_text(w, IDENTITY_PROCESS_NAME, scope, end->holder.process);
     if (end->holder.pid)
         identity_put_u32(w, IDENTITY_PROCESS_PID, scope, end->holder.pid);
+    identity_put_text(w, IDENTITY_NO_SECRETS, scope, end->holder.no_secrets);
 }
 
 static void put_end(IdentityWriter *w, IdentityScope scope, const NamedEnd *end)
@@ -175,8 +176,8 @@ size_t names_encode(const Names *names, unsigned attributes, bool comment, uint8
         put_attributes(&w, IDENTITY_SRC, names->src.entity);
     if (attributes & NAMES_DST)
         put_attributes(&w, IDENTITY_DST, names->dst.entity);
-    if (attributes)
-        identity_set_flags(&w, IDENTITY_FLAG_ATTRIBUTES);
+    identity_set_flags(&w, (attributes ? IDENTITY_FLAG_ATTRIBUTES : 0) |
+                               (names->secrets_asked ? IDENTITY_FLAG_SECRETS : 0));
     if (ret_overflow)
         *ret_overflow = w.overflow;
     int length = pcapng_encode_option(out + comment_length, capacity - comment_length,

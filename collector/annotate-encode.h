@@ -25,6 +25,7 @@ typedef struct Names {
     const Entity *capture_pod; /* or NULL */
     const char *cluster;       /* where the point names none */
     uint64_t flow_id;          /* 0: none */
+    bool secrets_asked;        /* those of TLS connections */
 } Names;
 
 enum { NAMES_SRC = 1, NAMES_DST = 2 };

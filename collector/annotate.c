@@ -61,7 +61,7 @@ struct Annotator {
     const Inventory *inventory;
     const SocketTable *owners; /* or NULL */
     char *cluster;
-    bool comments;
+    bool comments, secrets_asked;
     GHashTable *told; /* entity key -> Told */
     void *memory;
     CacheEntry *cache; /* in `memory`, at the beginning of a cache line */
@@ -109,6 +109,11 @@ Annotator *annotator_free(Annotator *annotator)
 void annotator_set_owners(Annotator *annotator, const SocketTable *owners)
 {
     annotator->owners = owners;
+}
+
+void annotator_set_secrets_asked(Annotator *annotator, bool asked)
+{
+    annotator->secrets_asked = asked;
 }
 
 /* ---- Who is it -------------------------------------------------------------------------------*/
@@ -423,6 +428,7 @@ static void fill(Annotator *annotator, CacheEntry *entry, const AnnotateTicket *
     entry->unnamed = false;
     *names = (Names){.point = request->point,
                      .cluster = annotator->cluster,
+                     .secrets_asked = annotator->secrets_asked,
                      .flow_id = request->flow ? request->flow->id : 0};
     name_end(annotator, entry, request, true, &names->src);
     name_end(annotator, entry, request, false, &names->dst);

@@ -55,6 +55,8 @@ Annotator *annotator_new(const Inventory *inventory, const char *cluster, bool c
 Annotator *annotator_free(Annotator *annotator);
 /* Containers and processes are named from it, borrowed; NULL (as at first): they are not. */
 void annotator_set_owners(Annotator *annotator, const SocketTable *owners);
+/* Secrets of TLS connections were asked for: each packet says so. */
+void annotator_set_secrets_asked(Annotator *annotator, bool asked);
 void annotate(Annotator *annotator, const AnnotateRequest *request, Annotation *ret);
 /* The same in two steps, for who has other work to do meanwhile: the look-up waits for memory
  * longer than everything else takes. The request must be the same in both. */

@@ -6,10 +6,12 @@
 #include "collector/annotate.h"
 #include "collector/collector.h"
 #include "collector/early-loss.h"
+#include "collector/key-wait.h"
 #include "collector/merge.h"
 #include "collector/namer.h"
 #include "collector/node-stream.h"
 #include "collector/notes.h"
+#include "collector/notices.h"
 #include "collector/output.h"
 #include "collector/socket-table.h"
 #include "collector/packet.h"
@@ -45,10 +47,14 @@ struct Collector {
     Output *output;
     EarlyLosses *early_losses;
     Merge *merge;
+    KeyWait *key_wait; /* NULL: no secrets were asked for */
+    MergePacket held;  /* waits for secrets, if is_held */
+    bool is_held;
     Vantage *vantage;
     Annotator *annotator;
     Namer *namer;
     Notes *notes;
+    Notices *notices;
     int write_error;
     bool was_connected;
     uint64_t blocked_ns; /* time that the sink's reader has cost: no node can be blamed for it */

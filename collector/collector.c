@@ -216,14 +216,72 @@ static void tell_stalled(Collector *c, uint64_t now_ns)
     }
 }
 
+/* Whether the packet that is held still has to wait; all that comes after it waits with it. */
+static bool must_wait(Collector *c, uint64_t now_ns)
+{
+    if (key_wait_is_over(c->key_wait))
+        return false;
+    if (now_ns < c->held.buffer->arrived_ns + KEY_WAIT_NS && !merge_over_limit(c->merge))
+        return true;
+    key_wait_give_up(c->key_wait);
+    return false;
+}
+
+static void take_held(Collector *c)
+{
+    if (c->is_held) {
+        c->is_held = false;
+        take_packet(c, &c->held);
+    }
+}
+
+/* True: it is held. */
+static bool hold_for_secrets(Collector *c, const MergePacket *packet, uint64_t now_ns)
+{
+    PcapngPacket parsed;
+    const uint8_t *options;
+    uint32_t options_length;
+    if (!c->key_wait)
+        return false;
+    pcapng_packet_fields(packet->block, &parsed, &options, &options_length);
+    const CapturePoint *point = interface_map_get(packet->buffer->context, parsed.interface_id);
+    if (!key_wait_packet(c->key_wait, point->link_type, parsed.data, parsed.captured_length))
+        return false;
+    c->held = *packet;
+    c->is_held = must_wait(c, now_ns);
+    return c->is_held;
+}
+
+/* Those whose turn has come, up to one that has to wait. */
+static void take_due(Collector *c, uint64_t now_ns)
+{
+    MergePacket packet;
+    if (c->is_held && must_wait(c, now_ns))
+        return;
+    take_held(c);
+    while (!c->write_error && merge_pop(c->merge, &packet)) {
+        if (hold_for_secrets(c, &packet, now_ns))
+            return;
+        take_packet(c, &packet);
+    }
+}
+
+/* Nothing that is not out yet is earlier than this. */
+static uint64_t frontier(const Collector *c)
+{
+    uint64_t merged_ns = merge_frontier(c->merge);
+    return c->is_held ? MIN(merged_ns, c->held.time_ns) : merged_ns;
+}
+
 /* All packets that may go out. */
 static void pump(Collector *c, uint64_t now_ns)
 {
     MergePacket packet;
     if (merge_advance(c->merge, now_ns - c->blocked_ns))
         tell_stalled(c, now_ns);
-    while (!c->write_error && merge_pop(c->merge, &packet))
-        take_packet(c, &packet);
+    take_due(c, now_ns - c->blocked_ns);
+    if (merge_over_limit(c->merge))
+        take_held(c);
     /* Out of memory: out of order is better than lost. */
     while (!c->write_error && merge_over_limit(c->merge)) {
         if (merge_pop_forced(c->merge, &packet))
@@ -233,7 +291,7 @@ static void pump(Collector *c, uint64_t now_ns)
         write_decided(c, UINT64_MAX);
         namer_flush(c->namer);
     }
-    write_decided(c, merge_frontier(c->merge));
+    write_decided(c, frontier(c));
     namer_flush(c->namer);
     /* Not a byte before a node has answered: Wireshark takes a section header for a capture that
      * works, and hides the error that follows behind "no packets captured". */
@@ -241,9 +299,23 @@ static void pump(Collector *c, uint64_t now_ns)
         flush(c);
 }
 
+static void flush_notes(Collector *c, uint64_t now_ns, bool all)
+{
+    notes_flush(c->notes, now_ns, all);
+    notices_flush(c->notices, now_ns, all);
+}
+
+static void say_notice(const char *sentence, void *userdata)
+{
+    Collector *c = userdata;
+    if (c->sink.note)
+        c->sink.note(COLLECTOR_WARNING, sentence, c->userdata);
+}
+
 static void pump_all(Collector *c)
 {
     MergePacket packet;
+    take_held(c);
     while (merge_pop_forced(c->merge, &packet)) {
         packet.forced = false;
         take_packet(c, &packet);
@@ -251,7 +323,7 @@ static void pump_all(Collector *c)
     write_decided(c, UINT64_MAX);
     namer_flush(c->namer);
     collector_tell_of_absent(c);
-    notes_flush(c->notes, clock_monotonic_ns(), true);
+    flush_notes(c, clock_monotonic_ns(), true);
     early_losses_finish(c->early_losses, c->output);
     output_statistics(c->output, c->newest_time_ns ? c->newest_time_ns : clock_unix_ns());
     flush(c);
@@ -342,13 +414,16 @@ static void run_begin(Collector *c)
                                                .write_pieces = sink_write_pieces};
     c->output = output_new(c->sink.write_pieces ? &timed_pieces : &timed, c);
     c->early_losses = early_losses_new();
+    c->key_wait = c->secrets_wait_ns ? key_wait_new() : NULL;
     c->merge = merge_new(0, c->max_wait_ns, c->memory_limit);
     c->vantage =
         vantage_new(c->inventory, c->translations, 0, c->vantage_mode == COLLECTOR_VANTAGE_ALL);
     c->annotator = annotator_new(c->inventory, c->cluster, c->comments);
     annotator_set_owners(c->annotator, c->owners);
+    annotator_set_secrets_asked(c->annotator, c->tls_keys);
     c->namer = namer_new(c->annotator, write_packet, c);
     c->notes = notes_new(&c->sink, c->userdata);
+    c->notices = notices_new(say_notice, c);
     c->known = known_nodes_new();
     collector_members_begin(c, clock_monotonic_ns());
 }
@@ -356,12 +431,17 @@ static void run_begin(Collector *c)
 static void run_end(Collector *c)
 {
     publish_stats(c);
+    if (c->is_held) /* after a write error */
+        merge_buffer_unref(c->held.buffer);
+    c->is_held = false;
+    c->key_wait = key_wait_free(c->key_wait);
     c->namer = namer_free(c->namer);
     c->output = output_free(c->output);
     c->vantage = vantage_free(c->vantage);
     c->merge = merge_free(c->merge);
     c->annotator = annotator_free(c->annotator);
     c->notes = notes_free(c->notes);
+    c->notices = notices_free(c->notices);
     c->known = known_nodes_free(c->known);
     c->early_losses = early_losses_free(c->early_losses);
 }
@@ -378,7 +458,7 @@ bool collector_run(Collector *collector, GError **error)
         handle_events(c);
         uint64_t now_ns = clock_monotonic_ns();
         pump(c, now_ns);
-        notes_flush(c->notes, now_ns, false);
+        flush_notes(c, now_ns, false);
         forget_old_names(c, now_ns);
         publish_stats(c);
         hopeless = collector_members_hopeless(c, now_ns - start_ns, error);
@@ -388,7 +468,7 @@ bool collector_run(Collector *collector, GError **error)
     if (c->was_connected)
         pump_all(c);
     else if (!hopeless)
-        notes_flush(c->notes, clock_monotonic_ns(), true);
+        flush_notes(c, clock_monotonic_ns(), true);
     run_end(c);
     if (hopeless)
         return false;

@@ -362,6 +362,14 @@ static void on_end(const Message *m, const Remora__V1__End *end)
     }
 }
 
+static void on_secrets(const Message *m, const ProtobufCBinaryData *key_log)
+{
+    Collector *c = m->collector;
+    output_secrets(c->output, key_log->data, key_log->len);
+    if (c->key_wait)
+        key_wait_secrets(c->key_wait, key_log->data, key_log->len);
+}
+
 static void on_body(const Message *m, const StreamMessage *message)
 {
     const Remora__V1__StreamResponse *response = message->response;
@@ -376,12 +384,15 @@ static void on_body(const Message *m, const StreamMessage *message)
         on_identity(m, response->identity);
         break;
     case STREAM_TLS_SECRETS:
-        output_secrets(m->collector->output, response->tls_secrets->key_log.data,
-                       response->tls_secrets->key_log.len);
+        on_secrets(m, &response->tls_secrets->key_log);
         break;
     case STREAM_TRANSLATION:
     case STREAM_SOCKET_OWNER:
         collector_fact(m->collector, m->node, message, m->now_ns);
+        break;
+    case STREAM_NOTICE:
+        notices_add(m->collector->notices, m->now_ns, response->notice->subject,
+                    response->notice->message);
         break;
     case STREAM_LOSS:
         on_loss(m, response->loss);

@@ -7,9 +7,10 @@
 #include <glib.h>
 #include <string.h>
 
-#define VERSIONS_MAX   4u /* of a chain */
-#define TEXT_MAX_BYTES 253u
-#define BUCKETS        16384u
+#define VERSIONS_MAX     4u /* of a chain */
+#define TEXT_MAX_BYTES   253u
+#define REASON_MAX_BYTES 1024u
+#define BUCKETS          16384u
 
 /* No padding: hashed and compared as bytes. */
 typedef struct Key {
@@ -28,6 +29,7 @@ typedef struct Fact {
     Key key;
     uint64_t from_ns, to_ns;   /* to_ns 0: still so */
     char *container, *process; /* GRefString */
+    char *no_secrets;          /* GRefString */
     char *pod_uid;             /* GRefString; "" but for pods on a node's network */
     uint32_t pid, node;
     GList link; /* of its node's lists; not of twins */
@@ -109,6 +111,7 @@ static void fact_free(Fact *fact)
     g_ref_string_release(fact->container);
     g_ref_string_release(fact->process);
     g_ref_string_release(fact->pod_uid);
+    g_ref_string_release(fact->no_secrets);
     g_free(fact);
 }
 
@@ -219,7 +222,10 @@ static const char *take_place(const Remora__V1__SocketOwner *told, SocketPlace *
         return "a socket's owner with an impossible address";
     if (strlen(told->container) > TEXT_MAX_BYTES || strlen(told->process) > TEXT_MAX_BYTES)
         return "a socket's owner with too long a name";
-    if (!g_utf8_validate(told->container, -1, NULL) || !g_utf8_validate(told->process, -1, NULL))
+    if (strlen(told->no_secrets) > REASON_MAX_BYTES)
+        return "a socket's owner with too long a reason";
+    if (!g_utf8_validate(told->container, -1, NULL) || !g_utf8_validate(told->process, -1, NULL) ||
+        !g_utf8_validate(told->no_secrets, -1, NULL))
         return "a socket's owner whose name is no UTF-8";
     if (told->to_unix_ns && told->to_unix_ns < told->from_unix_ns)
         return "a socket's owner that ended before it began";
@@ -235,12 +241,18 @@ static void set_holder(Fact *fact, const Remora__V1__SocketOwner *told)
     char *container = g_ref_string_new_intern(told->container);
     char *process = g_ref_string_new_intern(told->process);
     char *pod_uid = g_ref_string_new_intern(*told->host_node ? told->target_uid : "");
+    /* At its end the process may be gone, and is not known any more. */
+    bool keeps_reason = fact->no_secrets && told->to_unix_ns && !*told->no_secrets;
+    char *no_secrets = keeps_reason ? g_ref_string_acquire(fact->no_secrets)
+                                    : g_ref_string_new_intern(told->no_secrets);
     if (fact->container) {
         g_ref_string_release(fact->container);
         g_ref_string_release(fact->process);
         g_ref_string_release(fact->pod_uid);
+        g_ref_string_release(fact->no_secrets);
     }
     fact->pod_uid = pod_uid;
+    fact->no_secrets = no_secrets;
     fact->container = container;
     fact->process = process;
     fact->pid = told->pid;
@@ -310,7 +322,8 @@ int socket_table_apply(SocketTable *table, uint32_t node, const Remora__V1__Sock
     if (fact) {
         bool same = fact->pid == told->pid && is_pod_of(fact, told) &&
                     strcmp(fact->container, told->container) == 0 &&
-                    strcmp(fact->process, told->process) == 0;
+                    strcmp(fact->process, told->process) == 0 &&
+                    (!*told->no_secrets || strcmp(fact->no_secrets, told->no_secrets) == 0);
         set_holder(fact, told);
         if (fact->twin)
             set_holder(fact->twin, told);
@@ -405,7 +418,8 @@ bool socket_table_find(const SocketTable *table, const SocketPlace *place, uint6
     for (unsigned i = 0; i < KEYS && !fact; i++)
         fact = find_in_chain(table, &keys[i], time_ns, ret_from_ns, ret_to_ns);
     if (fact)
-        *ret = (SocketHolder){fact->container, fact->process, fact->pid, fact->pod_uid};
+        *ret = (SocketHolder){fact->container, fact->process, fact->pid, fact->pod_uid,
+                              fact->no_secrets};
     return fact != NULL;
 }
 

@@ -14,12 +14,13 @@
 /* TCP's TIME_WAIT on Linux: until then a socket's last packets may come. */
 #define SOCKET_LINGER_NS (60u * 1000000000ull)
 
-/* Both texts are valid as long as the table has not changed. */
+/* The texts are valid as long as the table has not changed. */
 typedef struct SocketHolder {
     const char *container; /* "" where not known */
     const char *process;
     uint32_t pid;
-    const char *pod_uid; /* of sockets on a node's network: whose it is; else "" */
+    const char *pod_uid;    /* of sockets on a node's network: whose it is; else "" */
+    const char *no_secrets; /* why no TLS secrets come from the process; "": they may */
 } SocketHolder;
 
 typedef struct SocketPlace {

@@ -154,8 +154,8 @@ class Cluster:
             argv = ["unshare", "-m", "sh", "-c", mounts, path, *argv]
         if log:
             kwargs["stdout"] = kwargs["stderr"] = open(os.path.join(self.folder, log), "ab")
-        process = subprocess.Popen(self.entering(name, argv), start_new_session=True,
-                                   stdin=subprocess.DEVNULL, **kwargs)
+        kwargs.setdefault("stdin", subprocess.DEVNULL)
+        process = subprocess.Popen(self.entering(name, argv), start_new_session=True, **kwargs)
         if log:
             kwargs["stdout"].close()
         self.processes.append(process)

@@ -71,8 +71,8 @@ class Wireshark:
     def tshark(self, path, *options):
         return self.run("tshark", "-r", path, *options)
 
-    def fields(self, path, display_filter, *fields):
+    def fields(self, path, display_filter, *fields, more=()):
         """Rows of field values, as tuples of strings."""
         argv = [part for field in fields for part in ("-e", field)]
-        lines = self.tshark(path, "-Y", display_filter, "-T", "fields", *argv).splitlines()
+        lines = self.tshark(path, *more, "-Y", display_filter, "-T", "fields", *argv).splitlines()
         return [tuple(line.split("\t")) for line in lines]

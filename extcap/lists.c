@@ -7,6 +7,8 @@
 #include "collector/collector.h"
 #include "common/log.h"
 #include "extcap/ask.h"
+#include "extcap/table.h"
+#include "extcap/tls-table.h"
 
 #define NAMES_MAX 8 /* in a sentence */
 
@@ -108,59 +110,7 @@ static void each_target(GPtrArray *answers, TargetFunction function, void *userd
     }
 }
 
-/* ---- Tables ----------------------------------------------------------------------------------*/
-
-/* Rows of cells as they were added; a column is as wide as its widest cell, and numbers stand to
- * the right. */
-typedef struct Table {
-    GPtrArray *cells; /* of char * */
-    unsigned columns;
-    const char *right; /* per column: 'r' or 'l' */
-} Table;
-
-static void table_init(Table *table, const char *alignment)
-{
-    table->cells = g_ptr_array_new_with_free_func(g_free);
-    table->columns = (unsigned)strlen(alignment);
-    table->right = alignment;
-}
-
-/* Names come from the network: none of them may move the terminal's cursor. */
-static void table_add(Table *table, const char *text)
-{
-    char *cell = g_utf8_make_valid(text && *text ? text : "-", -1);
-    for (char *c = cell; *c; c++) {
-        if (g_ascii_iscntrl(*c))
-            *c = '?';
-    }
-    g_ptr_array_add(table->cells, cell);
-}
-
-static void table_add_number(Table *table, uint64_t number)
-{
-    g_ptr_array_add(table->cells, g_strdup_printf("%" G_GUINT64_FORMAT, number));
-}
-
-static void table_print(Table *table)
-{
-    g_autofree glong *widths = g_new0(glong, table->columns);
-    for (guint i = 0; i < table->cells->len; i++) {
-        glong width = g_utf8_strlen(table->cells->pdata[i], -1);
-        widths[i % table->columns] = MAX(widths[i % table->columns], width);
-    }
-    for (guint i = 0; i < table->cells->len; i++) {
-        unsigned column = i % table->columns;
-        const char *cell = table->cells->pdata[i];
-        int padding = (int)(widths[column] - g_utf8_strlen(cell, -1));
-        bool last = column + 1 == table->columns;
-        if (table->right[column] == 'r')
-            printf("%*s%s", padding, "", cell);
-        else
-            printf("%s%*s", cell, last ? 0 : padding, "");
-        fputs(last ? "\n" : "  ", stdout);
-    }
-    g_ptr_array_unref(table->cells);
-}
+/* ---- Pods ------------------------------------------------------------------------------------*/
 
 static const char *state_name(Remora__V1__TargetState state)
 {
@@ -182,7 +132,7 @@ static const char *state_name(Remora__V1__TargetState state)
 
 typedef struct TargetTable {
     const RemoradumpOptions *options;
-    Table table;
+    Table table, tls;
 } TargetTable;
 
 static void add_target(const Target *target, void *userdata)
@@ -198,6 +148,7 @@ static void add_target(const Target *target, void *userdata)
     table_add_number(&targets->table, target->packets);
     table_add_number(&targets->table, target->lost);
     table_add(&targets->table, target->reason);
+    tls_table_add(&targets->tls, target, name);
 }
 
 bool lists_print_targets(const RemoradumpOptions *options)
@@ -210,8 +161,10 @@ bool lists_print_targets(const RemoradumpOptions *options)
         table_init(&targets.table, "lllrrl");
         for (size_t i = 0; i < G_N_ELEMENTS(heads); i++)
             table_add(&targets.table, heads[i]);
+        tls_table_init(&targets.tls);
         each_target(answers, add_target, &targets);
         table_print(&targets.table);
+        tls_table_print(&targets.tls);
     }
     return !first_error(answers);
 }

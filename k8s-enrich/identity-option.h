@@ -23,6 +23,7 @@
 
 /* Flags. */
 #define IDENTITY_FLAG_ATTRIBUTES 0x01u /* has TLVs of the "once per entity and file" sort */
+#define IDENTITY_FLAG_SECRETS    0x02u /* the capture asked for secrets of TLS connections */
 
 /* A TLV: type (1), scope (1), length (2), value. Unknown types are skipped. */
 typedef enum IdentityScope {
@@ -46,6 +47,7 @@ typedef enum IdentityType {
     IDENTITY_CONTAINER = 10,
     IDENTITY_PROCESS_NAME = 11,
     IDENTITY_PROCESS_PID = 12, /* u32 */
+    IDENTITY_NO_SECRETS = 13,  /* why no TLS secrets come from the process */
     /* Scope packet. */
     IDENTITY_CLUSTER = 32,
     IDENTITY_CAPTURE_NODE = 33,   /* node that saw the packet */

@@ -56,6 +56,7 @@ static int take_end(const IdentityTlv *tlv, K8sEnd *end)
     case IDENTITY_OWNER_NAME:
     case IDENTITY_CONTAINER:
     case IDENTITY_PROCESS_NAME:
+    case IDENTITY_NO_SECRETS:
         return take_text(tlv, &end->text[tlv->type]);
     case IDENTITY_PROCESS_PID:
         r = identity_u32(tlv, &end->pid);
@@ -103,6 +104,7 @@ int k8s_identity_decode(const uint8_t *bytes, size_t length, K8sIdentity *ret)
     r = identity_reader_init(&reader, bytes, length);
     if (r < 0)
         return r;
+    ret->flags = reader.flags;
     while ((r = identity_next(&reader, &tlv)) > 0) {
         r = take(&tlv, ret);
         if (r < 0)

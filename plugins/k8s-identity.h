@@ -11,12 +11,13 @@ typedef struct K8sEnd {
     uint8_t type;    /* IdentityPeer, or one that a later version knows */
     bool has_pid;
     uint32_t pid;
-    IdentityTlv text[IDENTITY_PROCESS_NAME + 1]; /* by IdentityType; length 0: not told */
+    IdentityTlv text[IDENTITY_NO_SECRETS + 1]; /* by IdentityType; length 0: not told */
     /* Of the attributes only how many there are: entities.c keeps them. */
     unsigned n_uids, n_labels, n_containers;
 } K8sEnd;
 
 typedef struct K8sIdentity {
+    uint8_t flags; /* IDENTITY_FLAG_* */
     bool has_flow_id;
     uint64_t flow_id;
     K8sEnd end[K8S_DIRECTIONS];

@@ -19,6 +19,7 @@
 #include "plugins/packet-option.h"
 #include "plugins/plaintext.h"
 #include "plugins/tls-ports.h"
+#include "plugins/tls-source.h"
 
 /* What is said of an end. Each is registered for the source, for the destination and, hidden in the
  * tree, for either. */
@@ -246,6 +247,7 @@ static proto_item *add_identity(proto_tree *tree, tvbuff_t *tvb, packet_info *pi
     if (identity->has_flow_id)
         proto_item_set_generated(
             proto_tree_add_uint64(k8s_tree, hf_flow_id, tvb, 0, 0, identity->flow_id));
+    k8s_tls_add_fields(tvb, pinfo, k8s_tree, identity);
     for (unsigned i = 0; i < G_N_ELEMENTS(identity->packet); i++) {
         const IdentityTlv *tlv = &identity->packet[i];
 
@@ -304,6 +306,7 @@ static int dissect_k8s(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, void
         return 0;
     if ((option.flags & IDENTITY_FLAG_ATTRIBUTES) && !PINFO_FD_VISITED(pinfo))
         k8s_entities_learn(pinfo->num, option.last.at, option.last.length);
+    k8s_tls_follow(pinfo, option.last.at, option.last.length);
     /* Most packets of a plain listing end here. */
     if (!proto_field_is_referenced(tree, proto_k8s))
         tree = NULL;
@@ -375,10 +378,12 @@ void proto_register_k8s(void)
     k8s_tap = register_tap("k8s");
     k8s_conversations_register(proto_k8s);
     plaintext_register(proto_k8s);
+    k8s_tls_register(proto_k8s);
 }
 
 void proto_reg_handoff_k8s(void)
 {
+    k8s_tls_handoff();
     register_postdissector(create_dissector_handle(dissect_k8s, proto_k8s));
     plaintext_register_handoff();
     tls_ports_register();

@@ -21,7 +21,7 @@ enum {
     RESPONSE_SEQUENCE = 1,
     RESPONSE_HELLO = REMORA__V1__STREAM_RESPONSE__BODY_HELLO,
     RESPONSE_PACKETS = REMORA__V1__STREAM_RESPONSE__BODY_PACKETS,
-    RESPONSE_LAST = REMORA__V1__STREAM_RESPONSE__BODY_SOCKET_OWNER,
+    RESPONSE_LAST = REMORA__V1__STREAM_RESPONSE__BODY_NOTICE,
 };
 
 enum {
@@ -35,7 +35,7 @@ enum {
 /* StreamMessageType follows the field numbers of the bodies. */
 static_assert(RESPONSE_HELLO - 1 == STREAM_HELLO, "order of bodies");
 static_assert(RESPONSE_PACKETS - 1 == STREAM_PACKETS, "order of bodies");
-static_assert(RESPONSE_LAST - 1 == STREAM_SOCKET_OWNER, "order of bodies");
+static_assert(RESPONSE_LAST - 1 == STREAM_NOTICE, "order of bodies");
 
 typedef struct Reader {
     const uint8_t *at, *end;

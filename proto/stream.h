@@ -32,6 +32,7 @@ typedef enum StreamMessageType {
     STREAM_END,
     STREAM_TRANSLATION,
     STREAM_SOCKET_OWNER,
+    STREAM_NOTICE,
 } StreamMessageType;
 
 typedef struct StreamPackets {

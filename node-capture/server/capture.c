@@ -33,6 +33,8 @@ struct Capture {
     CaptureStats stats;
     void (*before_packets)(void *userdata);
     void *before_userdata;
+    CaptureWatch watch; /* or NULL */
+    void *watch_userdata;
 };
 
 /* ---- Pods ------------------------------------------------------------------------------------*/
@@ -321,6 +323,13 @@ static void tell_before(const Capture *capture)
     }
 }
 
+static void watch(const Capture *capture, const Pod *pod, const Batch *batch, uint64_t time_ns)
+{
+    if (capture->watch) {
+        capture->watch(pod, batch, time_ns, capture->watch_userdata);
+    }
+}
+
 static void on_packets(uint32_t target_id, Batch *batch, void *userdata)
 {
     Capture *capture = userdata;
@@ -329,6 +338,7 @@ static void on_packets(uint32_t target_id, Batch *batch, void *userdata)
         return;
     }
     tell_before(capture);
+    watch(capture, pod, batch, batch->first_ns);
     capture->stats.packets += batch->count;
     capture->stats.bytes += batch->bytes;
     for (guint i = 0; i < pod->streams->len; i++) {
@@ -360,6 +370,7 @@ static void on_lost(uint32_t target_id, uint64_t packets, uint64_t from_ns, uint
         return;
     }
     capture->stats.kernel_lost += packets;
+    watch(capture, pod, NULL, to_ns);
     QueueLoss loss = {.stage = REMORA__V1__LOSS_STAGE__LOSS_STAGE_KERNEL_RING,
                       .interface = main_interface(pod),
                       .packets = packets,
@@ -561,4 +572,10 @@ void capture_set_before_packets(Capture *capture, void (*before)(void *userdata)
 {
     capture->before_packets = before;
     capture->before_userdata = userdata;
+}
+
+void capture_set_watch(Capture *capture, CaptureWatch callback, void *userdata)
+{
+    capture->watch = callback;
+    capture->watch_userdata = userdata;
 }

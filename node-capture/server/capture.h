@@ -31,6 +31,11 @@ void capture_set_source(Capture *capture, Source *source);
 /* Called whenever there are packets or a watermark, before the streams get them. */
 void capture_set_before_packets(Capture *capture, void (*before)(void *userdata), void *userdata);
 
+/* Called with each batch of a pod, before its streams get it; with NULL where packets of it were
+ * lost at `time_ns`. */
+typedef void (*CaptureWatch)(const Pod *pod, const Batch *batch, uint64_t time_ns, void *userdata);
+void capture_set_watch(Capture *capture, CaptureWatch watch, void *userdata);
+
 /* `since_ns`: as for TargetsCallbacks.appeared(). */
 void capture_pod_appeared(Capture *capture, const Entity *entity, int netns_fd, uint64_t since_ns);
 void capture_pod_vanished(Capture *capture, const char *uid);

@@ -82,6 +82,18 @@ Fact *fact_tls_secrets(uint64_t time_unix_ns, const char *lines, size_t length)
     return fact_new(FACT_TLS_SECRETS, false, &key.base, &response.base);
 }
 
+Fact *fact_notice(const char *subject, const char *text)
+{
+    static const Remora__V1__Notice key = REMORA__V1__NOTICE__INIT; /* empty */
+    Remora__V1__Notice message = REMORA__V1__NOTICE__INIT;
+    message.subject = (char *)(uintptr_t)subject; /* protobuf-c has no const strings */
+    message.message = (char *)(uintptr_t)text;
+    Remora__V1__StreamResponse response = REMORA__V1__STREAM_RESPONSE__INIT;
+    response.body_case = REMORA__V1__STREAM_RESPONSE__BODY_NOTICE;
+    response.notice = &message;
+    return fact_new(FACT_NOTICE, false, &key.base, &response.base);
+}
+
 Fact *fact_ref(Fact *fact)
 {
     g_atomic_int_inc(&fact->refs);

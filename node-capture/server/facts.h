@@ -24,7 +24,8 @@ typedef enum FactKind {
     FACT_TRANSLATION,
     FACT_SOCKET_OWNER,
     FACT_KINDS,
-    FACT_TLS_SECRETS = FACT_KINDS, /* is never kept: told once */
+    FACT_TLS_SECRETS = FACT_KINDS, /* these are never kept: told once */
+    FACT_NOTICE,
 } FactKind;
 
 typedef struct Fact {
@@ -42,6 +43,7 @@ Fact *fact_translation(const Remora__V1__Translation *translation);
 Fact *fact_socket_owner(const Remora__V1__SocketOwner *owner);
 /* Lines of a key log. */
 Fact *fact_tls_secrets(uint64_t time_unix_ns, const char *lines, size_t length);
+Fact *fact_notice(const char *subject, const char *message);
 Fact *fact_ref(Fact *fact);
 Fact *fact_unref(Fact *fact); /* NULL is fine; returns NULL */
 static inline const uint8_t *fact_message(const Fact *fact)

@@ -10,6 +10,8 @@
 #include "node-capture/server/fact-feed.h"
 #include "node-capture/server/known.h"
 #include "node-capture/server/status.h"
+#include "node-capture/server/tls-notices.h"
+#include "node-capture/server/wire-watch.h"
 
 #define IDLE_MS  1000
 #define DRAIN_NS (200u * 1000000u) /* at the end: for readers to take what waits ... */
@@ -50,6 +52,7 @@ struct Node {
     FactFeed *facts;
     Owners *owners;
     Secrets *secrets;
+    TlsNotices *tls_notices;
     Connections *connections;
     ConntrackSource *conntrack; /* until the start */
     bool owners_wanted;
@@ -197,6 +200,21 @@ static void collect_counters(Node *node)
     }
 }
 
+/* NULL: nobody may ask for secrets here. */
+static TlsPrograms *tls_programs(const Node *node)
+{
+    const TlsKeys *source = secrets_source(node->secrets);
+    return source ? source->programs : NULL;
+}
+
+static void tell_tls_notices(Node *node)
+{
+    if (tls_programs(node)) {
+        tls_notices_run(node->tls_notices, tls_programs(node), node->capture,
+                        g_hash_table_lookup(node->problems, TLS_KEYS_SUBJECT));
+    }
+}
+
 static void run_command(Node *node, const Command *command)
 {
     switch (command->kind) {
@@ -211,7 +229,8 @@ static void run_command(Node *node, const Command *command)
         status_answer(command->call, node->info, node->capture, &node->counters, node->problems);
         break;
     case COMMAND_TARGETS:
-        status_answer_targets(command->call, node->info, node->capture, command->selector);
+        status_answer_targets(command->call, node->info, node->capture, command->selector,
+                              tls_programs(node));
         break;
     case COMMAND_REFUSED:
         node->counters.streams_refused++;
@@ -296,7 +315,13 @@ static const Entity *find_pod(const char *uid, void *userdata)
     return known_find(node->known, key);
 }
 
-static const OwnersCallbacks owners_callbacks = {on_fact, find_pod};
+static char *no_secrets(uint64_t netns_inode, pid_t pid, void *userdata)
+{
+    TlsPrograms *programs = tls_programs(userdata);
+    return programs ? tls_programs_why_none(programs, netns_inode, pid) : NULL;
+}
+
+static const OwnersCallbacks owners_callbacks = {on_fact, find_pod, no_secrets};
 
 /* Nobody follows the sockets while there is no stream: what is known of them then is of no use to
  * the next one, which is told of all that are there. */
@@ -317,6 +342,14 @@ static void before_packets(void *userdata)
     secrets_run(node->secrets, node->capture);
     if (owners_run(node->owners, node->owners_wanted)) {
         fact_feed_run(node->facts, capture_streams(node->capture), clock_monotonic_ns());
+    }
+}
+
+static void on_watch(const Pod *pod, const Batch *batch, uint64_t time_ns, void *userdata)
+{
+    const Node *node = userdata;
+    if (secrets_are_wanted(node->secrets, pod)) {
+        wire_watch(secrets_source(node->secrets), pod, batch, time_ns);
     }
 }
 
@@ -435,6 +468,7 @@ static void one_pass(Node *node, int timeout_ms)
     answer_questions(node);
     run_owners(node);
     secrets_run(node->secrets, node->capture);
+    tell_tls_notices(node);
     fact_feed_run(node->facts, capture_streams(node->capture), clock_monotonic_ns());
     capture_run(node->capture, known_has_streams(node->known) ? 0 : timeout_ms);
 }
@@ -522,7 +556,9 @@ Node *node_new(const NodeInfo *info, Selector *allowed)
     node->owners = owners_new(&owners_callbacks, node);
     node->connections = connections_new(info->node, &connections_callbacks, node);
     node->secrets = secrets_new(&secrets_callbacks, node);
+    node->tls_notices = tls_notices_new(info->node);
     capture_set_before_packets(node->capture, before_packets, node);
+    capture_set_watch(node->capture, on_watch, node);
     node->problems = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     node->commands = g_async_queue_new_full(command_free);
     node->questions = g_async_queue_new_full(question_unref);
@@ -564,6 +600,7 @@ Node *node_free(Node *node)
     if (node) {
         node_stop(node, "remora-node ends");
         secrets_free(node->secrets);
+        tls_notices_free(node->tls_notices);
         connections_free(node->connections);
         if (node->conntrack) {
             node->conntrack->ops->free(node->conntrack);

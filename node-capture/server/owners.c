@@ -56,6 +56,8 @@ static char *text(const char *constant)
 /* `host_node`: of a pod on the node's network; else "". */
 static void tell(Owners *owners, const char *uid, const char *host_node, const SocketNews *news)
 {
+    g_autofree char *no_secrets =
+        owners->callbacks->no_secrets(news->netns_inode, news->pid, owners->userdata);
     Remora__V1__SocketOwner owner = REMORA__V1__SOCKET_OWNER__INIT;
     owner.target_uid = text(uid);
     owner.host_node = text(host_node);
@@ -67,6 +69,7 @@ static void tell(Owners *owners, const char *uid, const char *host_node, const S
     owner.container = text(container_name(owners, uid, news));
     owner.process = text(news->process);
     owner.pid = (uint32_t)news->pid;
+    owner.no_secrets = no_secrets ? no_secrets : text("");
     owner.from_unix_ns = news->from_ns;
     owner.to_unix_ns = news->to_ns;
     Fact *fact = fact_socket_owner(&owner);

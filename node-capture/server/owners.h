@@ -17,6 +17,8 @@ typedef struct OwnersCallbacks {
     void (*fact)(Fact *fact, void *userdata);
     /* What is known of a pod, or NULL. */
     const Entity *(*pod)(const char *uid, void *userdata);
+    /* Why no TLS secrets come from a process, to be freed; NULL: they may. */
+    char *(*no_secrets)(uint64_t netns_inode, pid_t pid, void *userdata);
 } OwnersCallbacks;
 
 typedef struct Owners Owners;

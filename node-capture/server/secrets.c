@@ -103,12 +103,27 @@ static void on_problem(const char *subject, const char *message, void *userdata)
     secrets->callbacks->problem(subject, message, secrets->userdata);
 }
 
+static void on_programs(void *userdata)
+{
+    Secrets *secrets = userdata;
+    secrets->callbacks->wake(secrets->userdata);
+}
+
 const TlsKeysCallbacks secrets_keys_callbacks = {
-    .secrets = on_secrets, .plaintext = on_plaintext, .problem = on_problem};
+    .secrets = on_secrets,
+    .plaintext = on_plaintext,
+    .problem = on_problem,
+    .programs = on_programs,
+};
 
 void secrets_set_source(Secrets *secrets, TlsKeys *keys)
 {
     secrets->keys = keys;
+}
+
+TlsKeys *secrets_source(const Secrets *secrets)
+{
+    return secrets->keys;
 }
 
 /* What its streams want between them. */
@@ -119,6 +134,11 @@ static unsigned wanted_of(const Pod *pod)
         take |= stream_wish(g_ptr_array_index(pod->streams, i))->tls;
     }
     return take;
+}
+
+bool secrets_are_wanted(const Secrets *secrets, const Pod *pod)
+{
+    return secrets->keys && wanted_of(pod) & TLS_TAKE_KEYS;
 }
 
 /* Network namespaces of the pods of which a stream wants something. */
@@ -206,4 +226,7 @@ void secrets_stats(Secrets *secrets, SecretsStats *ret)
     *ret = secrets->stats;
     g_mutex_unlock(&secrets->lock);
     plaintext_stats(secrets->plaintext, &ret->plaintext);
+    if (secrets->keys) {
+        secrets->keys->ops->stats(secrets->keys, &ret->source);
+    }
 }

@@ -16,6 +16,7 @@ typedef struct SecretsStats {
     uint64_t lines; /* told to at least one stream */
     uint64_t lost;  /* lines that found no room, or no stream any more */
     PlaintextStats plaintext;
+    TlsKeysStats source;
 } SecretsStats;
 
 /* From any thread. */
@@ -32,7 +33,9 @@ Secrets *secrets_free(Secrets *secrets);
 extern const TlsKeysCallbacks secrets_keys_callbacks; /* userdata: the Secrets */
 /* Takes the source over. Before the capture thread starts. */
 void secrets_set_source(Secrets *secrets, TlsKeys *keys);
+TlsKeys *secrets_source(const Secrets *secrets); /* NULL: there is none */
 
 /* The capture thread, before the streams get packets. */
 void secrets_run(Secrets *secrets, const Capture *capture);
-void secrets_stats(Secrets *secrets, SecretsStats *ret); /* any thread */
+bool secrets_are_wanted(const Secrets *secrets, const Pod *pod); /* and can be had */
+void secrets_stats(Secrets *secrets, SecretsStats *ret);         /* any thread */

@@ -95,6 +95,7 @@ static void add_connection_counters(Snapshot *snapshot, const ConntrackCounters 
 static void add_tls_counters(Snapshot *snapshot, const SecretsStats *secrets)
 {
     const PlaintextStats *plaintext = &secrets->plaintext;
+    const TlsKeysStats *source = &secrets->source;
     add(snapshot, "tls_secrets_total", secrets->lines,
         "Lines of TLS secrets that streams were given");
     add(snapshot, "tls_secrets_lost_total", secrets->lost,
@@ -113,6 +114,22 @@ static void add_tls_counters(Snapshot *snapshot, const SecretsStats *secrets)
               "Connections whose plaintext is followed");
     add(snapshot, "tls_plaintext_forgotten_total", plaintext->flow.forgotten,
         "Such connections forgotten before their end because there were too many");
+    add(snapshot, "tls_hook_taken_total", source->taken,
+        "Secrets that hooks took, those that were taken twice included");
+    add(snapshot, "tls_hook_lost_total", source->lost,
+        "Secrets that hooks found no room for, because remora-node was too slow");
+    add(snapshot, "tls_hook_passed_total", source->passed,
+        "Times a hook was met by a process of no pod whose secrets are wanted");
+    add(snapshot, "tls_hook_unreadable_total", source->unreadable,
+        "Times a hook could not read what it should have met");
+    add(snapshot, "tls_mappings_lost_total", source->mappings_lost,
+        "Files that processes began to run, lost because remora-node was too slow; all processes "
+        "were looked through again");
+    add_gauge(snapshot, "tls_hooked_files", source->hooked_files,
+              "Programs and libraries that are hooked now");
+    add(snapshot, "tls_hooks_withdrawn_total", source->withdrawn,
+        "Programs and libraries whose hooks were taken out, because the client randoms that they "
+        "gave were never seen on the wire");
 }
 
 static void add_counters(Snapshot *snapshot, const Capture *capture, const NodeCounters *counters)

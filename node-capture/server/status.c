@@ -2,6 +2,7 @@
 #include "node-capture/server/status.h"
 
 #include "common/clock.h"
+#include "node-capture/server/tls-target.h"
 
 typedef struct CounterList {
     Remora__V1__Counter counters[SNAPSHOT_COUNTERS_MAX];
@@ -103,7 +104,8 @@ void status_answer(RpcCall *call, const NodeInfo *info, const Capture *capture,
     g_ptr_array_unref(problem_list);
 }
 
-static Remora__V1__Target *target_new(const NodeInfo *info, const Capture *capture, const Pod *pod)
+static Remora__V1__Target *target_new(const NodeInfo *info, const Capture *capture, const Pod *pod,
+                                      TlsPrograms *programs)
 {
     Remora__V1__Target *target = g_new0(Remora__V1__Target, 1);
     remora__v1__target__init(target);
@@ -128,6 +130,7 @@ static Remora__V1__Target *target_new(const NodeInfo *info, const Capture *captu
     target->lost = stats.lost;
     target->ring_bytes = stats.ring_bytes;
     target->node = text(info->node);
+    tls_target_set(target, programs, pod);
     return target;
 }
 
@@ -136,12 +139,13 @@ static void target_free(void *data)
 {
     Remora__V1__Target *target = data;
     entity_proto_free(target->entity);
+    tls_target_clear(target);
     g_free(target->devices);
     g_free(target);
 }
 
 void status_answer_targets(RpcCall *call, const NodeInfo *info, const Capture *capture,
-                           const Selector *selector)
+                           const Selector *selector, TlsPrograms *programs)
 {
     GPtrArray *targets = g_ptr_array_new_with_free_func(target_free);
     GHashTableIter iter;
@@ -149,7 +153,7 @@ void status_answer_targets(RpcCall *call, const NodeInfo *info, const Capture *c
     g_hash_table_iter_init(&iter, capture_pods(capture));
     while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
         if (selector_matches(selector, pod->entity)) {
-            g_ptr_array_add(targets, target_new(info, capture, pod));
+            g_ptr_array_add(targets, target_new(info, capture, pod, programs));
         }
     }
     Remora__V1__ListTargetsResponse response = REMORA__V1__LIST_TARGETS_RESPONSE__INIT;

@@ -15,6 +15,7 @@
 #define FILES_MAX 16384u
 
 typedef struct File {
+    uint64_t id; /* among the programs; 0: it has no TLS */
     dev_t device;
     ino_t inode;
     /* As it was when it was looked into: what is written anew in its place is looked at anew. */
@@ -24,18 +25,21 @@ typedef struct File {
     unsigned n_hooks;
     TlsPoints *points;  /* NULL: there are none */
     uint64_t plaintext; /* its hook, or 0 */
-    int watch; /* of inotify, while it has hooks; or -1 */
+    int watch;          /* of inotify, while it has hooks; or -1 */
     bool used;
     bool failed; /* another attempt may do better */
 } File;
 
 struct HookedFiles {
     TlsHooks *hooks;
+    TlsPrograms *programs;
     TlsMeanwhile meanwhile;
-    int watches_fd; /* inotify: tells when a hooked file is written to; or -1 */
+    int watches_fd;            /* inotify: tells when a hooked file is written to; or -1 */
     PlaintextHooks *plaintext; /* or NULL */
-    GHashTable *files;         /* a set of File */
-    GHashTable *by_hook;       /* &file->hooks[i] -> File */
+    uint64_t last_id;
+    unsigned count;      /* that have hooks */
+    GHashTable *files;   /* a set of File */
+    GHashTable *by_hook; /* &file->hooks[i] -> File */
 };
 
 static guint file_hash(gconstpointer key)
@@ -57,10 +61,11 @@ static void file_free(void *data)
     g_free(file);
 }
 
-HookedFiles *hooked_files_new(TlsHooks *hooks)
+HookedFiles *hooked_files_new(TlsHooks *hooks, TlsPrograms *programs)
 {
     HookedFiles *files = g_new0(HookedFiles, 1);
     files->hooks = hooks;
+    files->programs = programs;
     files->files = g_hash_table_new_full(file_hash, file_equal, file_free, NULL);
     files->by_hook = g_hash_table_new(g_int64_hash, g_int64_equal);
     files->watches_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -85,40 +90,122 @@ HookedFiles *hooked_files_free(HookedFiles *files)
     return NULL;
 }
 
-static void hook(HookedFiles *files, File *file, const char *path, int fd, TlsArch arch,
-                 const TlsImplementation *found)
+/* What is told of a file that has several implementations: hooked if one is. */
+typedef struct Verdict {
+    const char *library;
+    TlsProgramState state;
+    GString *reason;
+} Verdict;
+
+static void add_to_verdict(Verdict *verdict, const char *library, TlsProgramState state,
+                           const char *reason)
 {
-    const char *name = tls_library_name(found->library);
-    if (found->verdict != TLS_HOOKED) {
-        log_info("TLS: %s: %s: not hooked: %s", path, name, found->reason);
-        return;
+    bool first = !verdict->library;
+    if (!first && *reason) {
+        g_string_append_printf(verdict->reason, "%s%s ", verdict->reason->len ? "; " : "", library);
     }
-    uint64_t id;
-    int error = tls_hooks_attach(files->hooks, fd, arch, found, &id);
-    if (error == 0) {
-        file->hooks[file->n_hooks] = id;
-        g_hash_table_insert(files->by_hook, &file->hooks[file->n_hooks++], file);
-        log_info("TLS: %s: %s: hooked", path, name);
-    } else if (error != -EEXIST) {
-        file->failed = true;
-        log_warning("TLS: %s: %s: cannot be hooked: %s", path, name, g_strerror(-error));
+    g_string_append(verdict->reason, reason);
+    if (first || (state == TLS_PROGRAM_HOOKED && verdict->state != TLS_PROGRAM_HOOKED)) {
+        verdict->library = library;
+        verdict->state = state;
     }
 }
 
-static void look_into(HookedFiles *files, File *file, const char *path, int fd)
+static int attach(HookedFiles *files, File *file, int fd, TlsArch arch,
+                  const TlsImplementation *found)
+{
+    uint64_t id;
+    int error = tls_hooks_attach(files->hooks, fd, arch, found, &id);
+    if (error == 0) {
+        files->count += file->n_hooks == 0;
+        file->hooks[file->n_hooks] = id;
+        g_hash_table_insert(files->by_hook, &file->hooks[file->n_hooks++], file);
+    }
+    return error == -EEXIST ? 0 : error;
+}
+
+static void hook(HookedFiles *files, File *file, const char *path, int fd, TlsArch arch,
+                 const TlsImplementation *found, Verdict *verdict)
+{
+    const char *name = tls_library_name(found->library);
+    if (found->verdict != TLS_HOOKED) {
+        g_autofree char *reason = g_strdup_printf(
+            "%s%s", found->verdict == TLS_DOUBTFUL ? "doubtful, " : "", found->reason);
+        log_info("TLS: %s: %s: not hooked: %s", path, name, reason);
+        add_to_verdict(verdict, name, TLS_PROGRAM_NOT_HOOKED, reason);
+        return;
+    }
+    int error = attach(files, file, fd, arch, found);
+    if (error == 0) {
+        log_info("TLS: %s: %s: hooked", path, name);
+        add_to_verdict(verdict, name, TLS_PROGRAM_HOOKED, "");
+    } else if (error == -EINVAL) {
+        log_info("TLS: %s: %s: not hooked: its client random is not found", path, name);
+        add_to_verdict(verdict, name, TLS_PROGRAM_NOT_HOOKED,
+                       "where it keeps the client random is not found");
+    } else {
+        file->failed = true;
+        log_warning("TLS: %s: %s: cannot be hooked: %s", path, name, g_strerror(-error));
+        add_to_verdict(verdict, name, TLS_PROGRAM_FAILED, g_strerror(-error));
+    }
+}
+
+/* `old_id`: of the same file, when it was looked into before; or 0. */
+static void tell(HookedFiles *files, File *file, const char *path, const Verdict *verdict,
+                 uint64_t old_id)
+{
+    file->id = old_id ? old_id : ++files->last_id;
+    tls_programs_file(files->programs, file->id, path, verdict->library, verdict->state,
+                      verdict->reason->str);
+}
+
+static bool is_final(int error)
+{
+    return error == -ENOEXEC || error == -ENOTSUP || error == -ENOSYS || error == -EBADMSG ||
+           error == -EFBIG;
+}
+
+/* Why nothing is taken of programs that could not even be looked into; their libraries are many,
+ * and it is not known which have TLS. */
+static const char *unknown_program(int error)
+{
+    switch (error) {
+    case -ENOTSUP:
+        return "32-bit programs are not hooked";
+    case -ENOSYS:
+        return "it is for another processor";
+    case -EBADMSG:
+        return "its headers contradict the file";
+    case -EFBIG:
+        return "it is larger than 1 GiB";
+    default:
+        return NULL;
+    }
+}
+
+static void look_into(HookedFiles *files, File *file, const char *path, int fd, bool is_program,
+                      uint64_t old_id)
 {
     TlsFile found;
     int error = tls_find_aside(fd, &found, &files->meanwhile);
+    Verdict verdict = {.reason = g_string_new(NULL)};
     if (error) {
-        file->failed = error != -ENOEXEC && error != -ENOTSUP && error != -ENOSYS &&
-                       error != -EBADMSG && error != -EFBIG;
+        file->failed = !is_final(error);
         log_debug("TLS: %s: not looked into: %s", path, g_strerror(-error));
-        return;
+        const char *reason = is_program ? unknown_program(error) : NULL;
+        if (reason) {
+            add_to_verdict(&verdict, "a program", TLS_PROGRAM_NOT_HOOKED, reason);
+        }
+    } else {
+        for (unsigned i = 0; i < found.n_implementations; i++) {
+            hook(files, file, path, fd, found.arch, &found.implementations[i], &verdict);
+        }
     }
-    for (unsigned i = 0; i < found.n_implementations; i++) {
-        hook(files, file, path, fd, found.arch, &found.implementations[i]);
+    if (verdict.library) {
+        tell(files, file, path, &verdict, old_id);
     }
-    if (found.plaintext.count) {
+    g_string_free(verdict.reason, TRUE);
+    if (!error && found.plaintext.count) {
         file->points = g_memdup2(&found.plaintext, sizeof(found.plaintext));
     }
 }
@@ -170,6 +257,7 @@ static gboolean is_unhooked(void *key, void *value, void *userdata)
 
 static void take_hooks_out(HookedFiles *files, File *file)
 {
+    files->count -= file->n_hooks > 0;
     for (unsigned i = 0; i < file->n_hooks; i++) {
         tls_hooks_detach(files->hooks, file->hooks[i]);
         g_hash_table_remove(files->by_hook, &file->hooks[i]);
@@ -185,13 +273,14 @@ static void take_hooks_out(HookedFiles *files, File *file)
     }
 }
 
-/* The entry of a file as it is now, or NULL. */
-static File *find_same(HookedFiles *files, const File *like)
+/* The entry of a file as it is now, or NULL; then *ret_id is its number if it had one. */
+static File *find_same(HookedFiles *files, const File *like, uint64_t *ret_id)
 {
     File *file = g_hash_table_lookup(files->files, like);
     if (file &&
         (file->failed || file->size != like->size || file->changed.tv_sec != like->changed.tv_sec ||
          file->changed.tv_nsec != like->changed.tv_nsec)) {
+        *ret_id = file->id;
         take_hooks_out(files, file);
         g_hash_table_remove(files->files, file);
         return NULL;
@@ -199,11 +288,11 @@ static File *find_same(HookedFiles *files, const File *like)
     return file;
 }
 
-void hooked_files_use(HookedFiles *files, const char *path, int fd)
+uint64_t hooked_files_use(HookedFiles *files, const char *path, int fd, bool is_program)
 {
     struct stat status;
     if (fstat(fd, &status) < 0) {
-        return;
+        return 0;
     }
     const File like = {.device = status.st_dev,
                        .inode = status.st_ino,
@@ -211,21 +300,23 @@ void hooked_files_use(HookedFiles *files, const char *path, int fd)
                        .changed = status.st_ctim,
                        .watch = -1,
                        .used = true};
-    File *file = find_same(files, &like);
+    uint64_t old_id = 0;
+    File *file = find_same(files, &like, &old_id);
     if (file) {
         file->used = true;
         hook_plaintext(files, file, path, fd);
         watch(files, file, fd);
-        return;
+        return file->id;
     }
     if (g_hash_table_size(files->files) >= FILES_MAX) {
         g_hash_table_foreach_remove(files->files, is_unhooked, NULL);
     }
     file = g_memdup2(&like, sizeof(like));
     g_hash_table_add(files->files, file);
-    look_into(files, file, path, fd);
+    look_into(files, file, path, fd, is_program, old_id);
     hook_plaintext(files, file, path, fd);
     watch(files, file, fd);
+    return file->id;
 }
 
 int hooked_files_fd(const HookedFiles *files)
@@ -272,12 +363,43 @@ bool hooked_files_dispatch(HookedFiles *files)
     return any;
 }
 
-void hooked_files_gave(HookedFiles *files, uint64_t hook_id)
+uint64_t hooked_files_gave(HookedFiles *files, uint64_t hook_id)
 {
     File *file = g_hash_table_lookup(files->by_hook, &hook_id);
-    if (file) {
-        file->used = true;
+    if (!file) {
+        return 0;
     }
+    file->used = true;
+    return file->id;
+}
+
+bool hooked_files_withdraw(HookedFiles *files, uint64_t hook_id, const char *reason)
+{
+    File *file = g_hash_table_lookup(files->by_hook, &hook_id);
+    if (!file) {
+        return false;
+    }
+    unsigned i = 0;
+    while (file->hooks[i] != hook_id) {
+        i++;
+    }
+    tls_hooks_detach(files->hooks, hook_id);
+    /* The table's keys are the places in the file. */
+    for (unsigned k = 0; k < file->n_hooks; k++) {
+        g_hash_table_remove(files->by_hook, &file->hooks[k]);
+    }
+    file->hooks[i] = file->hooks[--file->n_hooks];
+    for (unsigned k = 0; k < file->n_hooks; k++) {
+        g_hash_table_insert(files->by_hook, &file->hooks[k], file);
+    }
+    files->count -= file->n_hooks == 0;
+    tls_programs_state(files->programs, file->id, TLS_PROGRAM_WITHDRAWN, reason);
+    return true;
+}
+
+unsigned hooked_files_count(const HookedFiles *files)
+{
+    return files->count;
 }
 
 void hooked_files_sweep(HookedFiles *files)

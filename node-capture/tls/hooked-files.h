@@ -5,11 +5,12 @@
 
 #include "node-capture/tls/aside.h"
 #include "node-capture/tls/plaintext-hooks.h"
+#include "node-capture/tls/programs.h"
 
 typedef struct HookedFiles HookedFiles;
 
-/* The hooks are borrowed. */
-HookedFiles *hooked_files_new(TlsHooks *hooks);
+/* Both are borrowed; the programs are told what is known of a file with TLS in it. */
+HookedFiles *hooked_files_new(TlsHooks *hooks, TlsPrograms *programs);
 /* What is done while a file is looked into, which can take seconds. To be set before the first. */
 void hooked_files_set_meanwhile(HookedFiles *files, const TlsMeanwhile *meanwhile);
 HookedFiles *hooked_files_free(HookedFiles *files); /* NULL is fine; returns NULL */
@@ -18,9 +19,10 @@ HookedFiles *hooked_files_free(HookedFiles *files); /* NULL is fine; returns NUL
  * freed already. Files that were looked at get its hooks when they are used next. */
 void hooked_files_set_plaintext(HookedFiles *files, PlaintextHooks *plaintext);
 
-/* A process has mapped it: looks at it if it is new, and hooks what can be. `path` is for messages.
- */
-void hooked_files_use(HookedFiles *files, const char *path, int fd);
+/* A process has mapped it: looks at it if it is new, and hooks what can be. `path` is for messages;
+ * `is_program`: it is what the process was started from. Returns the file's number among the
+ * programs; 0: nothing of TLS is known of it. */
+uint64_t hooked_files_use(HookedFiles *files, const char *path, int fd, bool is_program);
 
 /* Readable when hooked files were written to, or -1; then hooked_files_dispatch() takes their hooks
  * out, and returns whether there were any: they are to be looked into when they are mapped again.
@@ -28,8 +30,11 @@ void hooked_files_use(HookedFiles *files, const char *path, int fd);
 int hooked_files_fd(const HookedFiles *files);
 bool hooked_files_dispatch(HookedFiles *files);
 
-/* A hook has given a secret: its file is in use. */
-void hooked_files_gave(HookedFiles *files, uint64_t hook);
+/* A hook has given a secret: its file is in use. Returns its number as above. */
+uint64_t hooked_files_gave(HookedFiles *files, uint64_t hook);
+/* Takes a hook out for good, as long as its file does not change. False: there is no such hook. */
+bool hooked_files_withdraw(HookedFiles *files, uint64_t hook, const char *reason);
+unsigned hooked_files_count(const HookedFiles *files); /* that have hooks */
 
 /* Takes the hooks out of those that were not used since the last call. */
 void hooked_files_sweep(HookedFiles *files);

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,41 +16,60 @@
 #include <glib.h>
 
 #include "common/clock.h"
+#include "node-capture/targets/proc-process.h"
 #include "node-capture/tls/hooked-files.h"
 #include "node-capture/tls/key-lines.h"
 #include "node-capture/tls/mapped-file.h"
 #include "node-capture/tls/mappings.h"
+#include "node-capture/tls/seen-randoms.h"
 
 #define SWEEP_NS    (300u * 1000000000ull)
+#define TEND_NS     (5u * 1000000000ull)
 #define SETTLED_MAX 65536u
 #define FD_EVENTS   5
 #define PLAINTEXTS  (TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY)
+#define WRONG \
+    "its client randoms were never seen on the wire; the secrets that it gave are doubtful"
 
-static const char subject_keys[] = "TLS secrets", subject_plaintext[] = "TLS plaintext";
+/* A process that is looked at. */
+typedef struct Visited {
+    pid_t pid;
+    uint64_t netns_inode;
+    struct stat program; /* st_ino 0: not known */
+    const char *sought;  /* the path of what it has just mapped, or NULL */
+    bool found;          /* that file was looked at */
+    uint64_t file;       /* and this is its number, see hooked_files_use() */
+} Visited;
+
+static const char subject_keys[] = TLS_KEYS_SUBJECT, subject_plaintext[] = "TLS plaintext";
 
 typedef struct Kernel {
     TlsKeys keys;
     const TlsKeysCallbacks *callbacks;
     void *userdata;
     GThread *thread;
-    int wake_fd;
+    int wake_fd, proc_fd;
+    SeenRandoms *seen;
 
-    GMutex lock;    /* of these two */
+    GMutex lock;    /* of these */
     GArray *wanted; /* of TlsWanted: what was asked for, if it was since the last look; else NULL */
     bool stop;
+    TlsHooks *counted;  /* `hooks`, to be asked what it counts */
+    TlsKeysStats stats; /* of what was unloaded, and what the thread counts */
 
     /* The thread's. */
     GHashTable *namespaces; /* inode, uint64_t -> bits of TlsTake */
-    TlsHooks *hooks;        /* these four while a namespace is wanted, else NULL */
+    TlsHooks *hooks;        /* these five while a namespace is wanted, else NULL */
     HookedFiles *files;
     Mappings *mappings;
     KeyLines *lines;
+    WireRandoms *randoms;
     PlaintextHooks *plaintext; /* while it is wanted in one of them, else NULL */
-    GHashTable *settled; /* a set of MappedId: files that need no further look when mapped again */
-    const char *sought;  /* the path of what was just mapped, during the look at its process */
-    bool found;          /* that file was looked at */
-    uint64_t sweep_ns;   /* monotonic */
-    bool told, told_plaintext; /* a problem */
+    GHashTable
+        *settled; /* MappedId -> its file's number: needs no further look when mapped again */
+    uint64_t sweep_ns, tend_ns; /* monotonic */
+    uint64_t generation;        /* of the programs, as was told */
+    bool told, told_plaintext;  /* a problem */
 } Kernel;
 
 static Kernel *kernel(TlsKeys *keys)
@@ -62,10 +82,14 @@ static Kernel *kernel(TlsKeys *keys)
 static void on_secret(void *userdata, const TlsSecret *secret)
 {
     Kernel *self = userdata;
-    hooked_files_gave(self->files, secret->hook);
-    uint64_t age_ns = clock_monotonic_ns() - secret->time_ns;
-    key_lines_add(self->lines, secret->netns_inode, clock_unix_ns() - age_ns, secret->label,
-                  secret->label_length, secret->random, secret->secret, secret->secret_length);
+    uint64_t time_ns = clock_unix_ns() - (clock_monotonic_ns() - secret->time_ns);
+    uint64_t file = hooked_files_gave(self->files, secret->hook);
+    wire_randoms_line(self->randoms, secret->netns_inode, time_ns, secret->hook, secret->random);
+    if (key_lines_add(self->lines, secret->netns_inode, time_ns, secret->label,
+                      secret->label_length, secret->random, secret->secret,
+                      secret->secret_length)) {
+        tls_programs_gave(self->keys.programs, secret->netns_inode, file, time_ns);
+    }
 }
 
 static void on_lines(uint64_t netns_inode, uint64_t time_ns, const char *lines, size_t length,
@@ -83,16 +107,37 @@ static void on_plaintext(void *userdata, const TlsPlaintext *plaintext)
 
 /* ---- Processes -------------------------------------------------------------------------------*/
 
-static bool is_wanted(const Kernel *self, pid_t pid)
+/* The namespace of the process, if it is one of those. */
+static bool is_wanted(const Kernel *self, pid_t pid, uint64_t *ret_netns)
 {
-    char path[48];
-    struct stat status;
-    snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-    if (stat(path, &status) < 0) {
+    ino_t inode;
+    if (proc_process_netns_inode(self->proc_fd, pid, &inode) < 0) {
         return false;
     }
-    uint64_t inode = status.st_ino;
-    return g_hash_table_contains(self->namespaces, &inode);
+    *ret_netns = inode;
+    return g_hash_table_contains(self->namespaces, ret_netns);
+}
+
+static bool is_there(uint64_t netns_inode, pid_t pid, void *userdata)
+{
+    ino_t inode;
+    return proc_process_netns_inode(((Kernel *)userdata)->proc_fd, pid, &inode) == 0 &&
+           inode == netns_inode;
+}
+
+/* It runs the file with that number. One that has ended by now may have no name. */
+static void note_process(Kernel *self, uint64_t netns_inode, pid_t pid, uint64_t file)
+{
+    if (tls_programs_has(self->keys.programs, netns_inode, file, pid)) {
+        return;
+    }
+    TlsProcess process = {.pid = pid};
+    CgroupPod pod;
+    proc_process_name(self->proc_fd, pid, process.name, sizeof(process.name));
+    if (proc_process_pod(self->proc_fd, pid, NULL, &pod) == 0) {
+        g_strlcpy(process.container, pod.container, sizeof(process.container));
+    }
+    tls_programs_use(self->keys.programs, netns_inode, file, &process);
 }
 
 /* Something else is wanted by now. */
@@ -114,24 +159,64 @@ static void tell_taken(void *data)
     }
 }
 
+static void tell_programs(Kernel *self)
+{
+    uint64_t generation = tls_programs_generation(self->keys.programs);
+    if (generation != self->generation && self->callbacks->programs) {
+        self->callbacks->programs(self->userdata);
+    }
+    self->generation = generation;
+}
+
+typedef struct Visit {
+    Kernel *self;
+    Visited *process;
+} Visit;
+
+static bool is_program(const Visited *process, int fd)
+{
+    struct stat status;
+    return process->program.st_ino && fstat(fd, &status) == 0 &&
+           status.st_ino == process->program.st_ino && status.st_dev == process->program.st_dev;
+}
+
 static bool on_mapped_file(void *userdata, const char *path, int fd)
 {
-    Kernel *self = userdata;
+    const Visit *visit = userdata;
+    Kernel *self = visit->self;
+    Visited *process = visit->process;
     if (fd >= 0) {
-        self->found |= self->sought && strcmp(path, self->sought) == 0;
-        hooked_files_use(self->files, path, fd);
+        uint64_t file = hooked_files_use(self->files, path, fd, is_program(process, fd));
+        if (process->sought && strcmp(path, process->sought) == 0) {
+            process->found = true;
+            process->file = file;
+        }
+        if (file) {
+            note_process(self, process->netns_inode, process->pid, file);
+        }
     }
     tell_taken(self);
     return !is_interrupted(self);
+}
+
+static void look_at(Kernel *self, Visited *process)
+{
+    char name[48];
+    snprintf(name, sizeof(name), "%d/exe", (int)process->pid);
+    if (fstatat(self->proc_fd, name, &process->program, 0) < 0) {
+        process->program.st_ino = 0;
+    }
+    Visit visit = {self, process};
+    tls_visit_process(process->pid, on_mapped_file, &visit);
 }
 
 static void look_at_all(Kernel *self)
 {
     DIR *folder = opendir("/proc");
     for (struct dirent *entry; folder && !is_interrupted(self) && (entry = readdir(folder));) {
-        pid_t pid = (pid_t)atoi(entry->d_name);
-        if (pid > 0 && is_wanted(self, pid)) {
-            tls_visit_process(pid, on_mapped_file, self);
+        Visited process = {.pid = (pid_t)atoi(entry->d_name)};
+        if (process.pid > 0 && is_wanted(self, process.pid, &process.netns_inode)) {
+            look_at(self, &process);
         }
     }
     if (folder) {
@@ -152,24 +237,32 @@ static gboolean id_equal(gconstpointer a, gconstpointer b)
            x->generation == y->generation;
 }
 
-static void on_mapping(pid_t pid, const MappedId *id, const char *path, void *userdata)
+static void settle(Kernel *self, const MappedId *id, uint64_t file)
 {
-    Kernel *self = userdata;
-    /* Where something else is wanted, all processes are looked at afterwards. */
-    if (is_interrupted(self) || g_hash_table_contains(self->settled, id) || !is_wanted(self, pid)) {
-        return;
-    }
-    self->sought = path;
-    self->found = false;
-    tls_visit_process(pid, on_mapped_file, self);
-    self->sought = NULL;
-    if (!self->found) { /* it has ended before */
-        return;
-    }
     if (g_hash_table_size(self->settled) >= SETTLED_MAX) {
         g_hash_table_remove_all(self->settled);
     }
-    g_hash_table_add(self->settled, g_memdup2(id, sizeof(*id)));
+    g_hash_table_insert(self->settled, g_memdup2(id, sizeof(*id)), g_memdup2(&file, sizeof(file)));
+}
+
+static void on_mapping(pid_t pid, const MappedId *id, const char *path, void *userdata)
+{
+    Kernel *self = userdata;
+    Visited process = {.pid = pid, .sought = path};
+    const uint64_t *settled = g_hash_table_lookup(self->settled, id);
+    /* Where something else is wanted, all processes are looked at afterwards. */
+    if (is_interrupted(self) || (settled && *settled == 0) ||
+        !is_wanted(self, pid, &process.netns_inode)) {
+        return;
+    }
+    if (settled) {
+        note_process(self, process.netns_inode, pid, *settled);
+        return;
+    }
+    look_at(self, &process);
+    if (process.found) { /* else it has ended before */
+        settle(self, id, process.file);
+    }
 }
 
 /* ---- What is wanted --------------------------------------------------------------------------*/
@@ -212,12 +305,31 @@ static void load_plaintext(Kernel *self)
     hooked_files_set_plaintext(self->files, self->plaintext);
 }
 
+static void count_from(Kernel *self, TlsHooks *hooks)
+{
+    g_mutex_lock(&self->lock);
+    if (self->counted) {
+        TlsHooksCounters counters;
+        tls_hooks_counters(self->counted, &counters);
+        self->stats.taken += counters.taken;
+        self->stats.lost += counters.lost;
+        self->stats.passed += counters.passed;
+        self->stats.unreadable += counters.unreadable;
+    }
+    self->counted = hooks;
+    self->stats.hooked_files = 0;
+    g_mutex_unlock(&self->lock);
+}
+
 static void unload(Kernel *self)
 {
     unload_plaintext(self);
+    count_from(self, NULL);
+    tls_programs_forget(self->keys.programs, 0);
     self->files = hooked_files_free(self->files);
     self->mappings = mappings_free(self->mappings);
     self->lines = key_lines_free(self->lines);
+    self->randoms = wire_randoms_free(self->randoms);
     tls_hooks_free(g_steal_pointer(&self->hooks));
     g_hash_table_remove_all(self->settled);
     g_hash_table_remove_all(self->namespaces);
@@ -242,11 +354,14 @@ static void load(Kernel *self)
     } else {
         tell_problem(self, subject_keys, NULL);
     }
-    self->files = hooked_files_new(self->hooks);
+    count_from(self, self->hooks);
+    self->files = hooked_files_new(self->hooks, self->keys.programs);
     hooked_files_set_meanwhile(self->files,
                                &(TlsMeanwhile){tls_hooks_fd(self->hooks), tell_taken, self});
     self->lines = key_lines_new(on_lines, self);
+    self->randoms = wire_randoms_new();
     self->sweep_ns = clock_monotonic_ns() + SWEEP_NS;
+    self->tend_ns = clock_monotonic_ns() + TEND_NS;
 }
 
 static unsigned taken_of(const Kernel *self, uint64_t inode)
@@ -304,6 +419,8 @@ static bool remove_namespaces(Kernel *self, const GArray *wanted)
         uint64_t inode = *(const uint64_t *)key;
         if (!is_among(wanted, inode)) {
             take(self, inode, 0);
+            tls_programs_forget(self->keys.programs, inode);
+            wire_randoms_forget(self->randoms, inode);
             g_hash_table_iter_remove(&iter);
             any = true;
         }
@@ -316,8 +433,10 @@ static void sweep(Kernel *self)
 {
     self->sweep_ns = clock_monotonic_ns() + SWEEP_NS;
     g_hash_table_remove_all(self->settled);
+    tls_programs_begin(self->keys.programs);
     look_at_all(self);
     if (!is_interrupted(self)) {
+        tls_programs_end(self->keys.programs);
         hooked_files_sweep(self->files);
     }
 }
@@ -350,6 +469,44 @@ static bool obey_plaintext(Kernel *self, const GArray *wanted)
         return self->plaintext;
     }
     return false;
+}
+
+static bool is_followed(uint64_t netns_inode, void *userdata)
+{
+    return g_hash_table_contains(((Kernel *)userdata)->namespaces, &netns_inode);
+}
+
+static void judge_hooks(Kernel *self)
+{
+    uint64_t hook;
+    while (wire_randoms_judge(self->randoms, clock_unix_ns(), &hook)) {
+        if (hooked_files_withdraw(self->files, hook, WRONG)) {
+            g_mutex_lock(&self->lock);
+            self->stats.withdrawn++;
+            g_mutex_unlock(&self->lock);
+        }
+    }
+}
+
+static void count_connections(Kernel *self)
+{
+    GHashTableIter iter;
+    void *key;
+    g_hash_table_iter_init(&iter, self->namespaces);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        uint64_t inode = *(const uint64_t *)key, seen, with_secrets;
+        wire_randoms_count(self->randoms, inode, &seen, &with_secrets);
+        tls_programs_set_connections(self->keys.programs, inode, seen, with_secrets);
+    }
+}
+
+/* What people are told. */
+static void tend(Kernel *self)
+{
+    judge_hooks(self);
+    count_connections(self);
+    self->tend_ns = clock_monotonic_ns() + TEND_NS;
+    tls_programs_tend(self->keys.programs, clock_monotonic_ns(), is_there, self);
 }
 
 static void obey(Kernel *self, const GArray *wanted)
@@ -398,7 +555,8 @@ static void wait_for_something(const Kernel *self)
         uint64_t now_ns = clock_monotonic_ns();
         polled[count++] = (GPollFD){tls_hooks_fd(self->hooks), G_IO_IN, 0};
         polled[count++] = (GPollFD){hooked_files_fd(self->files), G_IO_IN, 0};
-        timeout_ms = self->sweep_ns > now_ns ? (int)((self->sweep_ns - now_ns) / 1000000u) + 1 : 0;
+        uint64_t due_ns = MIN(self->sweep_ns, self->tend_ns);
+        timeout_ms = due_ns > now_ns ? (int)((due_ns - now_ns) / 1000000u) + 1 : 0;
     }
     if (self->plaintext) {
         polled[count++] = (GPollFD){plaintext_hooks_fd(self->plaintext), G_IO_IN, 0};
@@ -407,6 +565,43 @@ static void wait_for_something(const Kernel *self)
         polled[count++] = (GPollFD){mappings_fd(self->mappings), G_IO_IN, 0};
     }
     g_poll(polled, count, timeout_ms);
+}
+
+static void dispatch_mappings(Kernel *self)
+{
+    uint64_t lost = mappings_dispatch(self->mappings);
+    if (lost > 0) {
+        g_mutex_lock(&self->lock);
+        self->stats.mappings_lost += lost;
+        g_mutex_unlock(&self->lock);
+        look_at_all(self);
+    }
+}
+
+static void do_what_is_due(Kernel *self)
+{
+    /* Ahead of what was mapped since. */
+    if (self->hooks && hooked_files_dispatch(self->files)) {
+        g_hash_table_remove_all(self->settled);
+    }
+    if (self->mappings) {
+        dispatch_mappings(self);
+    }
+    if (!self->hooks) {
+        return;
+    }
+    tell_taken(self);
+    seen_randoms_take(self->seen, self->randoms, is_followed, self);
+    if (clock_monotonic_ns() >= self->sweep_ns) {
+        sweep(self);
+    }
+    if (clock_monotonic_ns() >= self->tend_ns) {
+        tend(self);
+    }
+    g_mutex_lock(&self->lock);
+    self->stats.hooked_files = hooked_files_count(self->files);
+    g_mutex_unlock(&self->lock);
+    tell_programs(self);
 }
 
 static void *run(void *data)
@@ -418,19 +613,7 @@ static void *run(void *data)
             obey(self, wanted);
             g_array_unref(wanted);
         }
-        /* Ahead of what was mapped since. */
-        if (self->hooks && hooked_files_dispatch(self->files)) {
-            g_hash_table_remove_all(self->settled);
-        }
-        if (self->mappings && mappings_dispatch(self->mappings) > 0) {
-            look_at_all(self);
-        }
-        if (self->hooks) {
-            tell_taken(self);
-        }
-        if (self->hooks && clock_monotonic_ns() >= self->sweep_ns) {
-            sweep(self);
-        }
+        do_what_is_due(self);
         wait_for_something(self);
     }
     if (wanted) {
@@ -457,6 +640,28 @@ static void kernel_follow(TlsKeys *keys, const TlsWanted *wanted, size_t count)
     wake(self);
 }
 
+static void kernel_saw_random(TlsKeys *keys, uint64_t netns_inode, uint64_t time_unix_ns,
+                              const uint8_t *random)
+{
+    seen_randoms_add(kernel(keys)->seen, netns_inode, time_unix_ns, random);
+}
+
+static void kernel_stats(TlsKeys *keys, TlsKeysStats *ret)
+{
+    Kernel *self = kernel(keys);
+    TlsHooksCounters counters = {0};
+    g_mutex_lock(&self->lock);
+    *ret = self->stats;
+    if (self->counted) {
+        tls_hooks_counters(self->counted, &counters);
+    }
+    g_mutex_unlock(&self->lock);
+    ret->taken += counters.taken;
+    ret->lost += counters.lost;
+    ret->passed += counters.passed;
+    ret->unreadable += counters.unreadable;
+}
+
 static void kernel_free(TlsKeys *keys)
 {
     Kernel *self = kernel(keys);
@@ -467,22 +672,29 @@ static void kernel_free(TlsKeys *keys)
     g_thread_join(self->thread);
     g_hash_table_unref(self->namespaces);
     g_hash_table_unref(self->settled);
+    seen_randoms_free(self->seen);
+    tls_programs_free(self->keys.programs);
     g_mutex_clear(&self->lock);
     close(self->wake_fd);
+    close(self->proc_fd);
     g_free(self);
 }
 
-static const TlsKeysOps kernel_ops = {"kernel", kernel_free, kernel_follow};
+static const TlsKeysOps kernel_ops = {"kernel", kernel_free, kernel_follow, kernel_saw_random,
+                                      kernel_stats};
 
 TlsKeys *tls_keys_kernel_new(const TlsKeysCallbacks *callbacks, void *userdata)
 {
     Kernel *self = g_new0(Kernel, 1);
     self->keys.ops = &kernel_ops;
+    self->keys.programs = tls_programs_new();
+    self->seen = seen_randoms_new();
     self->callbacks = callbacks;
     self->userdata = userdata;
     self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    self->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     self->namespaces = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-    self->settled = g_hash_table_new_full(id_hash, id_equal, g_free, NULL);
+    self->settled = g_hash_table_new_full(id_hash, id_equal, g_free, g_free);
     g_mutex_init(&self->lock);
     self->thread = g_thread_new("tls", run, self);
     return &self->keys;

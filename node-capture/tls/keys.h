@@ -7,7 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TLS_KEYS_LINES_MAX 3840u /* bytes of lines told at once */
+#include "node-capture/tls/programs.h"
+
+#define TLS_KEYS_LINES_MAX 3840u         /* bytes of lines told at once */
+#define TLS_KEYS_SUBJECT   "TLS secrets" /* of problems */
+#define TLS_KEYS_RANDOM    32u           /* bytes of a client random */
 
 typedef struct TlsKeys TlsKeys;
 
@@ -61,7 +65,16 @@ typedef struct TlsKeysCallbacks {
     void (*plaintext)(const TlsPlaintext *plaintext, void *userdata);
     /* Something is wrong, or well again (message NULL). */
     void (*problem)(const char *subject, const char *message, void *userdata);
+    /* tls_programs_generation() of TlsKeys.programs has changed. May be NULL. */
+    void (*programs)(void *userdata);
 } TlsKeysCallbacks;
+
+typedef struct TlsKeysStats {
+    uint64_t taken, lost, passed, unreadable; /* as the program counts, see bpf/tls.bpf.c */
+    uint64_t mappings_lost; /* files that processes mapped: all processes were looked at again */
+    uint64_t withdrawn;     /* files whose hooks were taken out for what they gave */
+    unsigned hooked_files;  /* now */
+} TlsKeysStats;
 
 typedef struct TlsKeysOps {
     const char *name;
@@ -69,9 +82,17 @@ typedef struct TlsKeysOps {
     /* The network namespaces of whose processes something is wanted from now on, in place of those
      * before; none: nothing stays hooked. Any thread; does not wait. */
     void (*follow)(TlsKeys *keys, const TlsWanted *wanted, size_t count);
+    /* A ClientHello with that random (TLS_KEYS_RANDOM bytes) was captured in a namespace that is
+     * followed, at `time_unix_ns`. NULL: something was, or was lost, whose random cannot be seen.
+     * Any thread; does not wait. */
+    void (*saw_random)(TlsKeys *keys, uint64_t netns_inode, uint64_t time_unix_ns,
+                       const uint8_t *random);
+    void (*stats)(TlsKeys *keys, TlsKeysStats *ret); /* any thread */
 } TlsKeysOps;
 
 /* Callbacks come on a thread of the source's own. */
 struct TlsKeys {
     const TlsKeysOps *ops;
+    /* What processes of the namespaces that are followed run; any thread may ask. */
+    TlsPrograms *programs;
 };

@@ -42,6 +42,7 @@ Named name(Annotator *annotator, const AnnotateRequest *request)
         IdentityReader reader;
         IdentityTlv tlv;
         g_assert_cmpint(identity_reader_init(&reader, option.value + 4, option.length - 4u), ==, 0);
+        ret.flags = reader.flags;
         while ((r = identity_next(&reader, &tlv)) > 0)
             append_tlv(text, &tlv);
         g_assert_cmpint(r, ==, 0);

@@ -9,6 +9,7 @@ typedef struct Named {
     char *text; /* "type/scope=value" of all TLVs, a line each */
     char *comment;
     Annotation annotation;
+    uint8_t flags; /* IDENTITY_FLAG_* */
 } Named;
 
 Named name(Annotator *annotator, const AnnotateRequest *request);

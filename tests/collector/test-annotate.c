@@ -328,8 +328,9 @@ static void test_forget(void)
     inventory_free(inventory);
 }
 
-static void own(SocketTable *owners, const char *uid, uint32_t local_port, uint32_t remote_port,
-                const char *container, const char *process, uint32_t pid)
+static void own_without(SocketTable *owners, const char *uid, uint32_t local_port,
+                        uint32_t remote_port, const char *container, const char *process,
+                        uint32_t pid, const char *no_secrets)
 {
     uint8_t any_peer[4] = {0};
     const char *problem;
@@ -344,7 +345,54 @@ static void own(SocketTable *owners, const char *uid, uint32_t local_port, uint3
     owner.container = (char *)(uintptr_t)container;
     owner.process = (char *)(uintptr_t)process;
     owner.pid = pid;
+    owner.no_secrets = (char *)(uintptr_t)no_secrets;
     g_assert_cmpint(socket_table_apply(owners, 0, &owner, &problem), ==, 0);
+}
+
+static void own(SocketTable *owners, const char *uid, uint32_t local_port, uint32_t remote_port,
+                const char *container, const char *process, uint32_t pid)
+{
+    own_without(owners, uid, local_port, remote_port, container, process, pid, "");
+}
+
+/* Why no TLS secrets come from an end's process, and on every packet whether they were asked for.
+ */
+static void test_no_secrets(void)
+{
+    Inventory *inventory = cluster();
+    SocketTable *owners = socket_table_new(0);
+    Annotator *annotator = annotator_new(inventory, NULL, false);
+    annotator_set_owners(annotator, owners);
+    PacketInfo info = parse(&(FixturePacket){
+        .src = "10.1.0.1", .dst = "10.2.0.1", .protocol = 6, .src_port = 40000, .dst_port = 8080});
+    AnnotateRequest request = {.point = &client_point,
+                               .info = &info,
+                               .direction = PCAPNG_DIRECTION_OUTBOUND,
+                               .time_ns = T0};
+    own(owners, "uid-client", 40000, 0, "app", "curl", 4242);
+    own_without(owners, "uid-server", 8080, 0, "web", "tomcat", 7, "Java is not hooked");
+    Named named = name(annotator, &request);
+    assert_has(named, IDENTITY_NO_SECRETS, IDENTITY_DST, "Java is not hooked");
+    g_assert_null(strstr(named.text, "\n13/1="));
+    g_assert_cmpuint(named.flags, ==, IDENTITY_FLAG_ATTRIBUTES);
+    named_clear(&named);
+    named = name(annotator, &request);
+    assert_has(named, IDENTITY_NO_SECRETS, IDENTITY_DST, "Java is not hooked");
+    g_assert_cmpuint(named.flags, ==, 0);
+    named_clear(&named);
+    annotator_free(annotator);
+
+    annotator = annotator_new(inventory, NULL, false);
+    annotator_set_secrets_asked(annotator, true);
+    named = name(annotator, &request);
+    g_assert_cmpuint(named.flags, ==, IDENTITY_FLAG_ATTRIBUTES | IDENTITY_FLAG_SECRETS);
+    named_clear(&named);
+    named = name(annotator, &request);
+    g_assert_cmpuint(named.flags, ==, IDENTITY_FLAG_SECRETS);
+    named_clear(&named);
+    annotator_free(annotator);
+    socket_table_free(owners);
+    inventory_free(inventory);
 }
 
 /* The processes of both ends, as soon as they are told and no later. */
@@ -510,6 +558,7 @@ int main(int argc, char **argv)
     g_test_add_func("/annotate/forget", test_forget);
     g_test_add_func("/annotate/flow", test_flow);
     g_test_add_func("/annotate/owners", test_owners);
+    g_test_add_func("/annotate/no-secrets", test_no_secrets);
     g_test_add_func("/annotate/owners-on-loopback", test_owners_on_loopback);
     g_test_add_func("/annotate/host-network", test_host_network);
     g_test_add_func("/annotate/huge-attributes", test_huge_attributes);

@@ -12,7 +12,7 @@
 
 /* "10.0.0.1:80"; NULL: any address, port 0; ":80": any address. */
 typedef struct Told {
-    const char *uid, *local, *remote, *process, *container;
+    const char *uid, *local, *remote, *process, *container, *no_secrets;
     uint64_t from_ns, to_ns;
     uint32_t protocol, pid;
 } Told;
@@ -47,6 +47,7 @@ static int apply_of(SocketTable *table, uint32_t node, const Told *told)
     owner.remote = bytes(told->remote, &remote, &owner.remote_port);
     owner.process = (char *)(uintptr_t)(told->process ? told->process : "p");
     owner.container = (char *)(uintptr_t)(told->container ? told->container : "");
+    owner.no_secrets = (char *)(uintptr_t)(told->no_secrets ? told->no_secrets : "");
     owner.pid = told->pid;
     owner.from_unix_ns = told->from_ns;
     owner.to_unix_ns = told->to_ns;
@@ -143,6 +144,39 @@ static void test_time(void)
     socket_table_forget(table, T0 + SECOND + SOCKET_LINGER_NS);
     g_assert_cmpuint(socket_table_count(table), ==, 1);
     g_assert_null(holder(table, local, remote, T0 + 5 * SECOND - 1));
+    socket_table_free(table);
+}
+
+static void assert_no_secrets(const SocketTable *table, const char *expected)
+{
+    SocketPlace place = place_of("pod", "10.0.0.1:4000", "10.0.0.2:443");
+    SocketHolder found = {0};
+    uint64_t from_ns, to_ns;
+    g_assert_true(socket_table_find(table, &place, T0, &found, &from_ns, &to_ns));
+    g_assert_cmpstr(found.no_secrets, ==, expected);
+}
+
+/* The end of a socket, when its process is gone and nothing is known of it, says nothing new. */
+static void test_no_secrets(void)
+{
+    SocketTable *table = socket_table_new(0);
+    Told told = {.local = "10.0.0.1:4000", .remote = "10.0.0.2:443", .from_ns = T0};
+    apply(table, told);
+    assert_no_secrets(table, "");
+    uint32_t generation = socket_table_generation(table);
+    told.no_secrets = "NSS is not hooked";
+    apply(table, told);
+    g_assert_cmpuint(socket_table_generation(table), !=, generation);
+    assert_no_secrets(table, "NSS is not hooked");
+    told.no_secrets = "";
+    told.to_ns = T0 + SECOND;
+    apply(table, told);
+    assert_no_secrets(table, "NSS is not hooked");
+    g_autofree char *long_text = g_strnfill(2000, 'x');
+    told.no_secrets = long_text;
+    g_assert_cmpint(apply_of(table, 0, &told), ==, -EINVAL);
+    told.no_secrets = "\xff";
+    g_assert_cmpint(apply_of(table, 0, &told), ==, -EINVAL);
     socket_table_free(table);
 }
 
@@ -292,6 +326,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/socket-table/exact-and-listener", test_exact_and_listener);
     g_test_add_func("/socket-table/time", test_time);
+    g_test_add_func("/socket-table/no-secrets", test_no_secrets);
     g_test_add_func("/socket-table/rewritten", test_rewritten);
     g_test_add_func("/socket-table/changed", test_changed);
     g_test_add_func("/socket-table/bounded", test_bounded);

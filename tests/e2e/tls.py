@@ -75,7 +75,7 @@ class Capture:
 
     def __init__(self, cluster, endpoints, path, *options, pods=None):
         self.path, self.pods = path, pods or (1 if "--pod" in options else len(cluster.pods))
-        self.endpoints = endpoints
+        self.endpoints, self.said = endpoints, ""
         self.process = subprocess.Popen([REMORADUMP, "--endpoint", ",".join(endpoints), "-w", path, *options],
                                         stderr=subprocess.PIPE, text=True)
 
@@ -87,9 +87,9 @@ class Capture:
         if not kind:
             settled(self.path)
         status = stop(self.process)
-        text = self.process.stderr.read()
+        self.said = self.process.stderr.read()
         if not kind:
-            check_equal(status, 0, f"remoradump's exit status ({text})")
+            check_equal(status, 0, f"remoradump's exit status ({self.said})")
 
 
 def pods(folder):

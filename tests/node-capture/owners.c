@@ -10,7 +10,8 @@
 #include "helpers.h"
 #include "node-capture/targets/socket-owners-fake.h"
 
-#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define PID_WITHOUT_SECRETS 43
+#define ID                  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 typedef struct Fixture {
     Owners *owners;
@@ -31,7 +32,12 @@ static const Entity *find_pod(const char *uid, void *userdata)
     return fixture->pod && strcmp(fixture->pod->uid, uid) == 0 ? fixture->pod : NULL;
 }
 
-static const OwnersCallbacks callbacks = {on_fact, find_pod};
+static char *no_secrets(uint64_t netns_inode, pid_t pid, void *userdata)
+{
+    return pid == PID_WITHOUT_SECRETS ? g_strdup("NSS is not hooked") : NULL;
+}
+
+static const OwnersCallbacks callbacks = {on_fact, find_pod, no_secrets};
 
 static void release(void *fact)
 {
@@ -113,6 +119,29 @@ static void test_known_pod(Fixture *fixture, const void *unused)
     assert_fact(fixture, 0, "uid-1 80 by-kernel nginx 42 5 0");
     assert_fact(fixture, 1, "uid-1 80 by-kernel nginx 42 5 9");
     g_assert_cmpuint(socket_owners_fake_wanted(fixture->sockets), ==, 1);
+}
+
+static char *reason_of(const Fixture *fixture, guint number)
+{
+    StreamMessage message;
+    const Fact *fact = fixture->facts->pdata[number];
+    g_assert_cmpint(stream_message_decode(fact_message(fact), fact->length, &message), ==, 0);
+    char *reason = g_strdup(message.response->socket_owner->no_secrets);
+    stream_message_clear(&message);
+    return reason;
+}
+
+static void test_without_secrets(Fixture *fixture, const void *unused)
+{
+    owners_pod_appeared(fixture->owners, "uid-1", fixture->netns_fd);
+    SocketNews with = news_of(fixture, 80), without = news_of(fixture, 81);
+    without.pid = PID_WITHOUT_SECRETS;
+    socket_owners_fake_tell(fixture->sockets, &with);
+    socket_owners_fake_tell(fixture->sockets, &without);
+    owners_run(fixture->owners, true);
+    g_autofree char *none = reason_of(fixture, 0), *reason = reason_of(fixture, 1);
+    g_assert_cmpstr(none, ==, "");
+    g_assert_cmpstr(reason, ==, "NSS is not hooked");
 }
 
 /* A socket may be told of before its pod; sockets of others are nothing to us. */
@@ -248,6 +277,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add("/owners/known-pod", Fixture, NULL, set_up, test_known_pod, tear_down);
+    g_test_add("/owners/without-secrets", Fixture, NULL, set_up, test_without_secrets, tear_down);
     g_test_add("/owners/early-socket", Fixture, NULL, set_up, test_early_socket, tear_down);
     g_test_add("/owners/bounded", Fixture, NULL, set_up, test_bounded, tear_down);
     g_test_add("/owners/container", Fixture, NULL, set_up, test_container, tear_down);

@@ -113,6 +113,12 @@ static void take_identity(ReaderState *state, const Remora__V1__IdentityEvent *e
     }
 }
 
+static void take_notice(ReaderState *state, const Remora__V1__Notice *notice)
+{
+    g_autofree char *line = g_strdup_printf("%s: %s\n", notice->subject, notice->message);
+    g_strlcat(state->notices, line, sizeof(state->notices));
+}
+
 static void take_secrets(ReaderState *state, const Remora__V1__TlsSecrets *secrets)
 {
     g_autofree char *text = g_strndup((const char *)secrets->key_log.data, secrets->key_log.len);
@@ -151,6 +157,9 @@ static void take_message(Reader *reader, const StreamMessage *message)
         break;
     case STREAM_TLS_SECRETS:
         take_secrets(state, message->response->tls_secrets);
+        break;
+    case STREAM_NOTICE:
+        take_notice(state, message->response->notice);
         break;
     case STREAM_END:
         state->ended = true;
@@ -307,4 +316,12 @@ bool reader_has_secrets(const ReaderState *state, uint64_t bytes)
 bool reader_has_plaintext(const ReaderState *state, uint64_t bytes)
 {
     return strlen(state->plaintext) >= bytes;
+}
+
+bool reader_has_notices(const ReaderState *state, uint64_t count)
+{
+    for (const char *c = state->notices; *c; c++) {
+        count -= *c == '\n' && count > 0;
+    }
+    return count == 0;
 }

@@ -22,6 +22,7 @@ typedef struct ReaderState {
     char plaintext[512];             /* as long as it fits */
     uint64_t plaintext_packets, plaintext_holes, plaintext_lost;
     bool has_plaintext_interface;
+    char notices[1024]; /* "subject: message" and a newline, as long as they fit */
     bool synced, ended, end_retry, closed;
     char start_text[128]; /* of the last loss at the start of a capture */
     uint64_t start_from_ns, start_to_ns;
@@ -50,4 +51,5 @@ bool reader_has_watermark(const ReaderState *state, uint64_t value);
 bool reader_has_lost_starts(const ReaderState *state, uint64_t value);
 bool reader_has_secrets(const ReaderState *state, uint64_t bytes);
 bool reader_has_plaintext(const ReaderState *state, uint64_t bytes);
+bool reader_has_notices(const ReaderState *state, uint64_t count);
 bool reader_has_deleted(const ReaderState *state, uint64_t value);

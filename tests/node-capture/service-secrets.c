@@ -255,6 +255,109 @@ static void test_plaintext_lost(ServiceFixture *fixture, const void *data)
     reader_free(reader);
 }
 
+/* ---- What is told ----------------------------------------------------------------------------*/
+
+#define NO_NSS                                                                                \
+    "shop/cart: no TLS secrets of what runs /lib/libnss3.so: NSS is not hooked: its key-log " \
+    "function was compiled to nothing\n"
+
+/* As if 1,000 processes ran OpenSSL, and one NSS. */
+static void add_programs(ServiceFixture *fixture)
+{
+    TlsPrograms *programs = fixture->keys->programs;
+    tls_programs_file(programs, 1, "/lib/libssl.so.3", "OpenSSL", TLS_PROGRAM_HOOKED, "");
+    tls_programs_file(programs, 2, "/lib/libnss3.so", "NSS", TLS_PROGRAM_NOT_HOOKED,
+                      "its key-log function was compiled to nothing");
+    for (pid_t pid = 1; pid <= 1000; pid++) {
+        const TlsProcess process = {.pid = pid, .name = "nginx"};
+        tls_programs_use(programs, namespace_of_pods(), 1, &process);
+    }
+    const TlsProcess process = {.pid = 1001, .name = "firefox"};
+    tls_programs_use(programs, namespace_of_pods(), 2, &process);
+    tls_programs_gave(programs, namespace_of_pods(), 1, 99);
+    tls_keys_fake_tell_programs(fixture->keys);
+}
+
+/* Those who asked are told once why some will not come; those who come later as well. */
+static void test_told_of_programs(ServiceFixture *fixture, const void *data)
+{
+    Reader *asks = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_KEYS, "*");
+    Reader *quiet = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_OFF, "*");
+    wait_followed(fixture, 1);
+    add_programs(fixture);
+    ReaderState state = reader_wait(asks, reader_has_notices, 1);
+    g_assert_cmpstr(state.notices, ==, NO_NSS);
+    tls_programs_state(fixture->keys->programs, 1, TLS_PROGRAM_WITHDRAWN, "never seen");
+    tls_keys_fake_tell_programs(fixture->keys);
+    state = reader_wait(asks, reader_has_notices, 2);
+    g_assert_cmpstr(state.notices, ==,
+                    NO_NSS "shop/cart: no TLS secrets of what runs /lib/libssl.so.3: OpenSSL is "
+                           "no longer hooked: never seen\n");
+    Reader *later = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_KEYS, "*");
+    reader_wait(later, reader_has_notices, 2);
+    state = reader_wait(quiet, reader_synced, 0);
+    g_assert_cmpstr(state.notices, ==, "");
+    reader_free(asks);
+    reader_free(quiet);
+    reader_free(later);
+}
+
+static void test_told_of_problem(ServiceFixture *fixture, const void *data)
+{
+    Reader *asks = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_KEYS, "*");
+    wait_followed(fixture, 1);
+    tls_keys_fake_problem(fixture->keys, "CAP_BPF is missing");
+    ReaderState state = reader_wait(asks, reader_has_notices, 1);
+    g_assert_cmpstr(state.notices, ==, "n1: no TLS secrets: CAP_BPF is missing\n");
+    reader_free(asks);
+}
+
+static void test_listed(ServiceFixture *fixture, const void *data)
+{
+    Reader *asks = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_KEYS, "*");
+    wait_followed(fixture, 1);
+    add_programs(fixture);
+    reader_wait(asks, reader_has_notices, 1);
+    Remora__V1__ListTargetsResponse *list = service_list_targets(fixture);
+    g_assert_cmpuint(list->n_targets, ==, 1);
+    const Remora__V1__Target *target = list->targets[0];
+    g_assert_cmpuint(target->n_tls_programs, ==, 2);
+    const Remora__V1__TlsProgram *nss = target->tls_programs[0], *ssl = target->tls_programs[1];
+    g_assert_cmpstr(nss->path, ==, "/lib/libnss3.so");
+    g_assert_cmpstr(nss->library, ==, "NSS");
+    g_assert_cmpint(nss->state, ==, REMORA__V1__TLS_PROGRAM_STATE__TLS_PROGRAM_STATE_NOT_HOOKED);
+    g_assert_cmpstr(nss->reason, ==, "its key-log function was compiled to nothing");
+    g_assert_cmpuint(nss->n_some, ==, 1);
+    g_assert_cmpstr(nss->some[0]->name, ==, "firefox");
+    g_assert_cmpuint(nss->some[0]->pid, ==, 1001);
+    g_assert_cmpint(ssl->state, ==, REMORA__V1__TLS_PROGRAM_STATE__TLS_PROGRAM_STATE_HOOKED);
+    g_assert_cmpuint(ssl->processes, ==, 1000);
+    g_assert_cmpuint(ssl->n_some, ==, TLS_PROGRAM_SOME);
+    g_assert_cmpuint(ssl->key_lines, ==, 1);
+    g_assert_cmpuint(ssl->last_unix_ns, ==, 99);
+    remora__v1__list_targets_response__free_unpacked(list, NULL);
+    reader_free(asks);
+}
+
+static void test_counters(ServiceFixture *fixture, const void *data)
+{
+    const TlsKeysStats stats = {.taken = 11,
+                                .lost = 12,
+                                .passed = 13,
+                                .unreadable = 14,
+                                .mappings_lost = 15,
+                                .withdrawn = 16,
+                                .hooked_files = 17};
+    tls_keys_fake_set_stats(fixture->keys, &stats);
+    g_assert_cmpuint(service_counter(fixture, "tls_hook_taken_total"), ==, 11);
+    g_assert_cmpuint(service_counter(fixture, "tls_hook_lost_total"), ==, 12);
+    g_assert_cmpuint(service_counter(fixture, "tls_hook_passed_total"), ==, 13);
+    g_assert_cmpuint(service_counter(fixture, "tls_hook_unreadable_total"), ==, 14);
+    g_assert_cmpuint(service_counter(fixture, "tls_mappings_lost_total"), ==, 15);
+    g_assert_cmpuint(service_counter(fixture, "tls_hooks_withdrawn_total"), ==, 16);
+    g_assert_cmpuint(service_counter(fixture, "tls_hooked_files"), ==, 17);
+}
+
 static void check_refused(Reader *reader, int status, const char *part)
 {
     ReaderState state = reader_wait(reader, reader_closed, 0);
@@ -312,6 +415,10 @@ int main(int argc, char **argv)
     TEST("/secrets/plaintext-lost", test_plaintext_lost);
     g_test_add("/secrets/no-plaintext", ServiceFixture, NULL, set_up_without_plaintext,
                test_no_plaintext, service_tear_down);
+    TEST("/secrets/told-of-programs", test_told_of_programs);
+    TEST("/secrets/told-of-problem", test_told_of_problem);
+    TEST("/secrets/listed", test_listed);
+    TEST("/secrets/counters", test_counters);
     g_test_add("/secrets/not-allowed", ServiceFixture, NULL, set_up_without, test_not_allowed,
                service_tear_down);
     return g_test_run();

@@ -13,6 +13,7 @@ ENTERPRISE = 32473
 CUSTOM_BINARY = 2989
 VERSION = 1
 ATTRIBUTES = 1
+SECRETS = 2
 UNKNOWN, POD, SERVICE, NODE, EXTERNAL = range(5)
 
 SCOPES = {"packet": 0, "src": 1, "dst": 2}
@@ -20,7 +21,7 @@ TYPES = {
     "entity": (1, ">Q"), "type": (2, ">B"), "namespace": (3, None), "pod": (4, None),
     "service": (5, None), "service_namespace": (6, None), "node": (7, None),
     "owner_type": (8, None), "owner_name": (9, None), "container": (10, None),
-    "process_name": (11, None), "process_pid": (12, ">I"),
+    "process_name": (11, None), "process_pid": (12, ">I"), "no_secrets": (13, None),
     "cluster": (32, None), "capture_node": (33, None), "capture_device": (34, None),
     "capture_pod": (35, None), "l7": (36, None), "flow": (37, ">Q"),
     "uid": (64, None), "label": (65, None), "container_name": (66, None),
@@ -90,6 +91,12 @@ class Pcapng:
     def interface(self, name, linktype=1):
         options = [(2, name.encode()), (9, b"\x09")]
         self.data += self.block(1, self.pack("HHI", linktype, 0, 262144) + self.options(options))
+        return self
+
+    def secrets(self, key_log):
+        """Decryption Secrets Block with lines of a key log."""
+        head = self.pack("II", 0x544C534B, len(key_log))
+        self.data += self.block(10, head + pad(key_log))
         return self
 
     def custom(self, content, enterprise=ENTERPRISE, code=CUSTOM_BINARY):

@@ -15,7 +15,7 @@ DST = [("entity", 8), *pod("shop", "catalog").items(), ("service", "catalog")]
 PACKET = [("cluster", "lab"), ("capture_node", "n")]
 WHOLE = identity(SRC, DST, PACKET)
 NUMBERS = {code: struct.calcsize(layout) for code, layout in TYPES.values() if layout}
-OF_AN_END = range(1, 13)
+OF_AN_END = range(1, 14)
 OF_THE_PACKET = range(32, 37)
 UID, LABEL, CONTAINER, IMAGE = 64, 65, 66, 67
 

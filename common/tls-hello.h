@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The beginning of a TLS connection in a captured packet. No I/O, no allocation; every length is
+ * checked. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TLS_HELLO_RANDOM_BYTES 32u
+
+typedef enum TlsHello {
+    TLS_HELLO_NONE,
+    TLS_HELLO_RANDOM, /* a ClientHello (RFC 8446, 4.1.2) at the beginning of a TCP payload */
+    TLS_HELLO_SERVER, /* a ServerHello of TLS 1.3 there, that is no HelloRetryRequest */
+    TLS_HELLO_HIDDEN, /* QUIC or DTLS, whose client random is not looked for */
+} TlsHello;
+
+/* `link_type` is a LINKTYPE_ value; of others than Ethernet and raw IP there is none. *ret_random
+ * points into the packet; it is the client random, and NULL but for TLS_HELLO_RANDOM. */
+TlsHello tls_hello_find(uint16_t link_type, const uint8_t *packet, size_t length,
+                        const uint8_t **ret_random);

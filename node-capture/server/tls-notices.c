@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "node-capture/server/tls-notices.h"
+
+struct TlsNotices {
+    char *node;
+    GHashTable *told; /* stream id -> a set of "subject\nmessage" */
+    /* All this as of the last run. */
+    uint64_t generation, wishes;
+    char *problem;
+};
+
+static void set_unref(void *set)
+{
+    g_hash_table_unref(set);
+}
+
+TlsNotices *tls_notices_new(const char *node)
+{
+    TlsNotices *notices = g_new0(TlsNotices, 1);
+    notices->node = g_strdup(node);
+    notices->told = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, set_unref);
+    return notices;
+}
+
+TlsNotices *tls_notices_free(TlsNotices *notices)
+{
+    if (notices) {
+        g_hash_table_unref(notices->told);
+        g_free(notices->problem);
+        g_free(notices->node);
+        g_free(notices);
+    }
+    return NULL;
+}
+
+static GHashTable *told_to(TlsNotices *notices, const Stream *stream)
+{
+    uint64_t id = stream_id(stream);
+    GHashTable *told = g_hash_table_lookup(notices->told, &id);
+    if (!told) {
+        told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_hash_table_insert(notices->told, g_memdup2(&id, sizeof(id)), told);
+    }
+    return told;
+}
+
+static void tell(TlsNotices *notices, Stream *stream, const char *subject, const char *message)
+{
+    GHashTable *told = told_to(notices, stream);
+    if (g_hash_table_size(told) >= TLS_NOTICES_MAX ||
+        !g_hash_table_add(told, g_strdup_printf("%s\n%s", subject, message))) {
+        return;
+    }
+    Fact *fact = fact_notice(subject, message);
+    if (fact) {
+        queue_fact(stream_lock(stream), fact);
+        stream_unlock(stream);
+        fact_unref(fact);
+    }
+}
+
+/* ---- Pods ------------------------------------------------------------------------------------*/
+
+typedef struct Telling {
+    TlsNotices *notices;
+    const Pod *pod;
+    const char *subject;
+} Telling;
+
+static void on_program(const TlsProgram *program, void *userdata)
+{
+    const Telling *telling = userdata;
+    if (program->state == TLS_PROGRAM_HOOKED) {
+        return;
+    }
+    g_autofree char *message = g_strdup_printf(
+        "no TLS secrets of what runs %s: %s is %s%s%s", program->path, program->library,
+        tls_program_state_name(program->state), *program->reason ? ": " : "", program->reason);
+    for (guint i = 0; i < telling->pod->streams->len; i++) {
+        Stream *stream = g_ptr_array_index(telling->pod->streams, i);
+        if (stream_wish(stream)->tls_keys) {
+            tell(telling->notices, stream, telling->subject, message);
+        }
+    }
+}
+
+static void tell_of_pods(TlsNotices *notices, TlsPrograms *programs, const Capture *capture)
+{
+    GHashTableIter iter;
+    const Pod *pod;
+    g_hash_table_iter_init(&iter, capture_pods(capture));
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
+        if (pod->netns_inode && pod->streams->len > 0) {
+            g_autofree char *subject = pod_label(pod);
+            Telling telling = {notices, pod, subject};
+            tls_programs_list(programs, pod->netns_inode, on_program, &telling);
+        }
+    }
+}
+
+/* ---- All of it -------------------------------------------------------------------------------*/
+
+static void tell_of_problem(TlsNotices *notices, const Capture *capture, const char *problem)
+{
+    g_autofree char *message = g_strdup_printf("no TLS secrets: %s", problem);
+    const GPtrArray *streams = capture_streams(capture);
+    for (guint i = 0; i < streams->len; i++) {
+        Stream *stream = g_ptr_array_index(streams, i);
+        if (stream_wish(stream)->tls_keys) {
+            tell(notices, stream, notices->node, message);
+        }
+    }
+}
+
+static void forget_closed(TlsNotices *notices, const Capture *capture)
+{
+    GHashTable *open = g_hash_table_new(g_int64_hash, g_int64_equal);
+    const GPtrArray *streams = capture_streams(capture);
+    g_autofree uint64_t *ids = g_new(uint64_t, streams->len + 1);
+    for (guint i = 0; i < streams->len; i++) {
+        ids[i] = stream_id(g_ptr_array_index(streams, i));
+        g_hash_table_add(open, &ids[i]);
+    }
+    GHashTableIter iter;
+    void *id;
+    g_hash_table_iter_init(&iter, notices->told);
+    while (g_hash_table_iter_next(&iter, &id, NULL)) {
+        if (!g_hash_table_contains(open, id)) {
+            g_hash_table_iter_remove(&iter);
+        }
+    }
+    g_hash_table_unref(open);
+}
+
+void tls_notices_run(TlsNotices *notices, TlsPrograms *programs, const Capture *capture,
+                     const char *problem)
+{
+    uint64_t wishes = capture_wishes(capture), generation = tls_programs_generation(programs);
+    if (wishes == notices->wishes && generation == notices->generation &&
+        g_strcmp0(problem, notices->problem) == 0) {
+        return;
+    }
+    notices->wishes = wishes;
+    notices->generation = generation;
+    g_free(notices->problem);
+    notices->problem = g_strdup(problem);
+    forget_closed(notices, capture);
+    if (problem) {
+        tell_of_problem(notices, capture, problem);
+    }
+    tell_of_pods(notices, programs, capture);
+}
