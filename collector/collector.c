@@ -420,7 +420,7 @@ static void run_begin(Collector *c)
         vantage_new(c->inventory, c->translations, 0, c->vantage_mode == COLLECTOR_VANTAGE_ALL);
     c->annotator = annotator_new(c->inventory, c->cluster, c->comments);
     annotator_set_owners(c->annotator, c->owners);
-    annotator_set_secrets_asked(c->annotator, c->tls_keys);
+    annotator_set_secrets_asked(c->annotator, c->secrets_wait_ns > 0);
     c->namer = namer_new(c->annotator, write_packet, c);
     c->notes = notes_new(&c->sink, c->userdata);
     c->notices = notices_new(say_notice, c);

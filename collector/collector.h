@@ -35,7 +35,7 @@ typedef enum CollectorTls {
 } CollectorTls;
 
 /* How far behind their packets the secrets of a connection may come, and still be written ahead. */
-#define COLLECTOR_SECRETS_WAIT_NS (250u * 1000000u)
+#define COLLECTOR_SECRETS_WAIT_NS (100u * 1000000u)
 
 typedef struct CollectorConfig {
     /* NULL-terminated; see common/rpc/rpc.h for the forms. dns:///NAME[:PORT] stands for all

@@ -78,7 +78,7 @@ static void on_program(const TlsProgram *program, void *userdata)
         tls_program_state_name(program->state), *program->reason ? ": " : "", program->reason);
     for (guint i = 0; i < telling->pod->streams->len; i++) {
         Stream *stream = g_ptr_array_index(telling->pod->streams, i);
-        if (stream_wish(stream)->tls_keys) {
+        if (stream_wish(stream)->tls & TLS_TAKE_KEYS) {
             tell(telling->notices, stream, telling->subject, message);
         }
     }
@@ -106,7 +106,7 @@ static void tell_of_problem(TlsNotices *notices, const Capture *capture, const c
     const GPtrArray *streams = capture_streams(capture);
     for (guint i = 0; i < streams->len; i++) {
         Stream *stream = g_ptr_array_index(streams, i);
-        if (stream_wish(stream)->tls_keys) {
+        if (stream_wish(stream)->tls & TLS_TAKE_KEYS) {
             tell(notices, stream, notices->node, message);
         }
     }

@@ -80,7 +80,8 @@ static void on_problem(const char *subject, const char *message, void *userdata)
 
 int main(int argc, char **argv)
 {
-    static const TlsKeysCallbacks callbacks = {on_secrets, on_plaintext, on_problem};
+    static const TlsKeysCallbacks callbacks = {
+        .secrets = on_secrets, .plaintext = on_plaintext, .problem = on_problem};
     char line[64];
     if (argc != 4) {
         return 2;
