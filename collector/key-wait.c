@@ -87,7 +87,7 @@ static void take_line(KeyWait *wait, const uint8_t *line, size_t length)
 {
     const size_t label = strlen(TO_SERVER);
     Random random;
-    unsigned bit = length < label + HEX_BYTES               ? 0
+    unsigned bit = length < label + HEX_BYTES              ? 0
                    : memcmp(line, TO_SERVER, label) == 0   ? HAS_TO_SERVER
                    : memcmp(line, FROM_SERVER, label) == 0 ? HAS_FROM_SERVER
                                                            : 0;
