@@ -246,9 +246,9 @@ class Attributes(WiresharkTest):
                 rows = self.fields(self.file, "k8s.src.label", "k8s.src.pod.uid", "k8s.dst.label", more=passes)
                 self.assertEqual([row[:2] for row in rows], expected)
                 self.assertEqual(rows[2][2], "app=frontend|version=1")
-                self.assertEqual(self.frames_of_each(
-                    self.file, ['k8s.label == "version=1"', 'k8s.label == "app=frontend"'], passes),
-                    [[2, 3], [2, 3, 4, 5, 6]])
+                self.assertEqual(self.frames(self.file, 'k8s.label == "version=1"', passes), [2, 3])
+                self.assertEqual(self.frames(self.file, 'k8s.label == "app=frontend"', passes),
+                                 [2, 3, 4, 5, 6])
 
     def test_told_while_another_field_is_filtered(self):
         self.assertEqual(self.frames(self.file, 'k8s.label == "version=1" && k8s.dst.label'), [3])
