@@ -13,7 +13,6 @@ import sys
 import time
 
 from common import NODE, check, check_equal, main, start_nodes, wait_for, wireshark
-from nginx import start_nginx, tls_server
 from tls import FULL_SIZE, Capture, Pods, links, until_hooked
 from tls_matrix import PYTHON, go_program, program
 
