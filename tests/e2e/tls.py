@@ -7,7 +7,8 @@ import os
 import subprocess
 import time
 
-from common import (Cluster, REMORADUMP, captured, check, check_equal, key_lines, main, packets, start_nodes, stop, wait_for, wireshark)
+from common import (Cluster, REMORADUMP, captured, check, check_equal, key_lines, main, packets, start_nodes, stop, wait_for,
+                    wireshark)
 from blocks import key_log
 from demo import settled
 from nginx import start_nginx, tls_server
@@ -232,8 +233,10 @@ def many(folder):
     asked = {f"/{number}/{one}" for number in range(CURLS) for one in range(1, each + 1)}
     got = [row[0] for row in tools.fields(path, f"http.request && tcp.port == {CLOSING}", "http.request.uri")]
     with open(path, "rb") as file:
-        lost = sum(int.from_bytes(value, "little") for *_, options in packets(file.read()) for value in options.get(DROPCOUNT, []))
-    print(f"  {len(set(got) & asked)} of {len(asked)} connections decrypted, {len(asked) / seconds:.0f} a second; {lost} packets lost")
+        lost = sum(int.from_bytes(value, "little") for *_, options in packets(file.read())
+                   for value in options.get(DROPCOUNT, []))
+    print(f"  {len(set(got) & asked)} of {len(asked)} connections decrypted, {len(asked) / seconds:.0f} a second; "
+          f"{lost} packets lost")
     check_equal(len({line.split()[1] for line in key_lines(path)}), len(asked), "connections whose secrets were taken")
     check_equal(len(got), len(set(got)), "requests")
     # A machine that is too slow loses packets, and says so.

@@ -90,8 +90,8 @@ class Servers(Pods):
             os.chown(f"{folder}/{name}", user.pw_uid, user.pw_gid)
             os.chmod(f"{folder}/{name}", 0o600)
         postgres = {"user": "postgres", "group": "postgres", "extra_groups": [], "cwd": folder}
-        subprocess.run([f"{POSTGRES}/{version}/bin/initdb", "--no-sync", "--locale", "C", "--auth", "trust", "-D", f"{folder}/data"],
-                       check=True, capture_output=True, **postgres)
+        subprocess.run([f"{POSTGRES}/{version}/bin/initdb", "--no-sync", "--locale", "C", "--auth", "trust", "-D",
+                        f"{folder}/data"], check=True, capture_output=True, **postgres)
         with open(f"{folder}/data/pg_hba.conf", "a", encoding="ascii") as file:
             file.write("hostssl all all all trust\n")
         settings = {"listen_addresses": "*", "port": port, "ssl": "on", "ssl_cert_file": f"{folder}/tls.crt",
@@ -125,7 +125,8 @@ PROTOCOLS = {
         "env", f"LDAPTLS_CACERT={ca}", "ldapsearch", "-LLL", "-x", "-H", f"ldaps://{HOST}:{port}", "-b", "", "-s", "base",
         "namingContexts"], f"namingContexts: o={WORD}",
         ("ldap.AttributeDescription", "namingContexts"), ("ldap.AttributeValue", text(f"o={WORD}"))),
-    "AMQP": Protocol(5671, Servers.amqp, talk("amqp"), ANSWER, ("amqp.message.messageId.string", WORD), ("amqp.message.messageId.string", ANSWER)),
+    "AMQP": Protocol(5671, Servers.amqp, talk("amqp"), ANSWER, ("amqp.message.messageId.string", WORD),
+                     ("amqp.message.messageId.string", ANSWER)),
 }
 
 

@@ -83,28 +83,30 @@ class Fields(WiresharkTest):
         self.assertEqual(rows[6], ("", "", "", ""))
 
     def test_filters(self):
-        for where, frames in [
-                ("k8s", [1, 2, 3, 4, 5, 6]),
-                ('k8s.src.pod.name == "catalog-abc"', [2, 3]),
-                ('k8s.dst.pod.name == "catalog-abc"', [1]),
-                ('k8s.pod.name == "catalog-abc"', [1, 2, 3]),
-                ('k8s.pod.name == "nobody"', []),
-                ('k8s.src.type == "pod"', [1, 2, 3, 4, 6]),
-                ('k8s.type == "external"', [3]),
-                ('k8s.dst.type == "service"', [4]),
-                ('k8s.src.type == "node" || k8s.dst.type == "unknown"', [5, 6]),
-                ("k8s.src.type == 3", [5]),
-                ('k8s.service.name == "catalog"', [1, 2, 3]),
-                ('k8s.dst.service.name == "catalog" && http.request', [1]),
-                ('k8s.src.service.namespace == "shop" && http.response.code == 503', [2]),
-                ('k8s.owner.name == "frontend" && !tcp', [6]),
-                ("k8s.process.pid > 4000 && k8s.process.pid < 5000", [1, 2, 4, 5, 6]),
-                ('k8s.container.name matches "^ng"', [1, 2, 4, 5, 6]),
-                ('k8s.l7 == "http"', [1, 2]),
-                ("k8s.malformed || k8s.unknown_version", [])]:
-            for passes in ((), ("-2",)):
-                with self.subTest(where=where, passes=passes):
-                    self.assertEqual(self.frames(self.file, where, passes), frames)
+        expected = [
+            ("k8s", [1, 2, 3, 4, 5, 6]),
+            ('k8s.src.pod.name == "catalog-abc"', [2, 3]),
+            ('k8s.dst.pod.name == "catalog-abc"', [1]),
+            ('k8s.pod.name == "catalog-abc"', [1, 2, 3]),
+            ('k8s.pod.name == "nobody"', []),
+            ('k8s.src.type == "pod"', [1, 2, 3, 4, 6]),
+            ('k8s.type == "external"', [3]),
+            ('k8s.dst.type == "service"', [4]),
+            ('k8s.src.type == "node" || k8s.dst.type == "unknown"', [5, 6]),
+            ("k8s.src.type == 3", [5]),
+            ('k8s.service.name == "catalog"', [1, 2, 3]),
+            ('k8s.dst.service.name == "catalog" && http.request', [1]),
+            ('k8s.src.service.namespace == "shop" && http.response.code == 503', [2]),
+            ('k8s.owner.name == "frontend" && !tcp', [6]),
+            ("k8s.process.pid > 4000 && k8s.process.pid < 5000", [1, 2, 4, 5, 6]),
+            ('k8s.container.name matches "^ng"', [1, 2, 4, 5, 6]),
+            ('k8s.l7 == "http"', [1, 2]),
+            ("k8s.malformed || k8s.unknown_version", [])]
+        filters = [where for where, _ in expected]
+        for passes in ((), ("-2",)):
+            with self.subTest(passes=passes):
+                self.assertEqual(list(zip(filters, self.frames_of_each(self.file, filters, passes))), expected)
+        self.assertEqual(self.frames(self.file, filters[1]), expected[1][1], "alone")
 
     def test_big_endian_file(self):
         file = self.write("big.pcapng", shop(">"))
@@ -241,10 +243,9 @@ class Attributes(WiresharkTest):
                     ("app=frontend|version=2", "uid-7")]
         for passes in ((), ("-2",)):
             with self.subTest(passes=passes):
-                self.assertEqual(self.fields(self.file, "k8s.src.label", "k8s.src.pod.uid",
-                                             more=passes), expected)
-                self.assertEqual(self.fields(self.file, "k8s.dst.label", more=passes)[2],
-                                 ("app=frontend|version=1",))
+                rows = self.fields(self.file, "k8s.src.label", "k8s.src.pod.uid", "k8s.dst.label", more=passes)
+                self.assertEqual([row[:2] for row in rows], expected)
+                self.assertEqual(rows[2][2], "app=frontend|version=1")
                 self.assertEqual(self.frames(self.file, 'k8s.label == "version=1"', passes), [2, 3])
                 self.assertEqual(self.frames(self.file, 'k8s.label == "app=frontend"', passes),
                                  [2, 3, 4, 5, 6])
