@@ -110,6 +110,14 @@ static __always_inline bool has_secrets(const struct tls_session *key)
     return bpf_map_lookup_elem(&told_sessions, key) != 0;
 }
 
+/* To wake the reader costs more than all else that a hook does. */
+static __always_inline __u64 how_to_submit(void)
+{
+    return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > PLAINTEXT_WAKE_BYTES
+               ? BPF_RB_FORCE_WAKEUP
+               : BPF_RB_NO_WAKEUP;
+}
+
 /* ---- Connections ---------------------------------------------------------------------------- */
 
 static __always_inline void tell(__u8 kind, const struct tls_session *key, __u64 connection)
@@ -124,7 +132,7 @@ static __always_inline void tell(__u8 kind, const struct tls_session *key, __u64
     event->session = key->session;
     event->pid = key->pid;
     event->kind = kind;
-    bpf_ringbuf_submit(event, 0);
+    bpf_ringbuf_submit(event, how_to_submit());
 }
 
 static __noinline int end(const struct tls_session *key)

@@ -20,10 +20,11 @@
 #include "node-capture/tls/mapped-file.h"
 #include "node-capture/tls/mappings.h"
 
-#define SWEEP_NS    (300u * 1000000000ull)
-#define SETTLED_MAX 65536u
-#define FD_EVENTS   4
-#define PLAINTEXTS  (TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY)
+#define SWEEP_NS          (300u * 1000000000ull)
+#define SETTLED_MAX       65536u
+#define PLAINTEXT_POLL_MS 10 /* its program wakes nobody for little */
+#define FD_EVENTS         4
+#define PLAINTEXTS        (TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY)
 
 static const char subject_keys[] = "TLS secrets", subject_plaintext[] = "TLS plaintext";
 
@@ -396,6 +397,7 @@ static void wait_for_something(const Kernel *self)
         uint64_t now_ns = clock_monotonic_ns();
         polled[count++] = (GPollFD){tls_hooks_fd(self->hooks), G_IO_IN, 0};
         timeout_ms = self->sweep_ns > now_ns ? (int)((self->sweep_ns - now_ns) / 1000000u) + 1 : 0;
+        timeout_ms = self->plaintext ? MIN(timeout_ms, PLAINTEXT_POLL_MS) : timeout_ms;
     }
     if (self->plaintext) {
         polled[count++] = (GPollFD){plaintext_hooks_fd(self->plaintext), G_IO_IN, 0};
