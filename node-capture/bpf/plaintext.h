@@ -4,7 +4,9 @@
 
 #include <linux/types.h>
 
+/* With less than PLAINTEXT_WAKE_BYTES in the ring nobody is woken: it is polled. */
 #define PLAINTEXT_RING_BYTES  (16 * 1024 * 1024)
+#define PLAINTEXT_WAKE_BYTES  (256 * 1024)
 #define PLAINTEXT_CONNECTIONS 16384 /* followed at the same time; the longest unused go first */
 #define PLAINTEXT_NAMESPACES  16384
 #define PLAINTEXT_CHUNK       16384 /* bytes told at once: a TLS record */

@@ -23,11 +23,12 @@
 #include "node-capture/tls/mappings.h"
 #include "node-capture/tls/seen-randoms.h"
 
-#define SWEEP_NS    (300u * 1000000000ull)
-#define TEND_NS     (5u * 1000000000ull)
-#define SETTLED_MAX 65536u
-#define FD_EVENTS   5
-#define PLAINTEXTS  (TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY)
+#define SWEEP_NS          (300u * 1000000000ull)
+#define TEND_NS           (5u * 1000000000ull)
+#define SETTLED_MAX       65536u
+#define PLAINTEXT_POLL_MS 10 /* its program wakes nobody for little */
+#define FD_EVENTS         5
+#define PLAINTEXTS        (TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY)
 #define WRONG \
     "its client randoms were never seen on the wire; the secrets that it gave are doubtful"
 
@@ -557,6 +558,7 @@ static void wait_for_something(const Kernel *self)
         polled[count++] = (GPollFD){hooked_files_fd(self->files), G_IO_IN, 0};
         uint64_t due_ns = MIN(self->sweep_ns, self->tend_ns);
         timeout_ms = due_ns > now_ns ? (int)((due_ns - now_ns) / 1000000u) + 1 : 0;
+        timeout_ms = self->plaintext ? MIN(timeout_ms, PLAINTEXT_POLL_MS) : timeout_ms;
     }
     if (self->plaintext) {
         polled[count++] = (GPollFD){plaintext_hooks_fd(self->plaintext), G_IO_IN, 0};

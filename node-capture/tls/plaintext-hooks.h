@@ -35,8 +35,8 @@ int plaintext_hooks_detach(PlaintextHooks *hooks, uint64_t hook);
  * count; none to begin with. 0, or -errno. */
 int plaintext_hooks_set_netns(PlaintextHooks *hooks, uint64_t inode, unsigned take);
 
-/* Readable when there is something; then plaintext_hooks_dispatch() calls back, and leaves some for
- * the next time if there is much. */
+/* plaintext_hooks_dispatch() calls back for what there is, and leaves some for the next time if
+ * there is much. Readable when there is much: for little, call it every few milliseconds. */
 int plaintext_hooks_fd(const PlaintextHooks *hooks);
 void plaintext_hooks_dispatch(PlaintextHooks *hooks);
 void plaintext_hooks_counters(const PlaintextHooks *hooks, PlaintextCounters *ret);

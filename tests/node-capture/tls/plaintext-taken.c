@@ -3,7 +3,8 @@
  * connection and direction go to FOLDER/CONNECTION.r and .w at their offsets, and a line tells each
  * piece: "PID CONNECTION DIRECTION OFFSET LENGTH FROM-START SECRETS SERVER FAMILY LOCAL REMOTE",
  * "PID CONNECTION end", "key NAMESPACE LABEL", "problem TEXT". A line of standard input is what is
- * wanted of the namespace from then on, as a number (TlsTake); its end ends it.
+ * wanted of the namespace from then on, as a number (TlsTake); its end ends it. FOLDER "-": bytes
+ * are counted and no more.
  *
  * usage: tls-plaintext-taken FOLDER NAMESPACE TAKE */
 #include <arpa/inet.h>
@@ -18,6 +19,7 @@
 #include "node-capture/tls/keys-kernel.h"
 
 static const char *folder;
+static uint64_t counted; /* bytes */
 
 static void print_address(uint8_t family, const TlsAddress *address)
 {
@@ -44,6 +46,10 @@ static void keep(const TlsPlaintext *plaintext)
 
 static void on_plaintext(const TlsPlaintext *plaintext, void *userdata)
 {
+    counted += plaintext->length;
+    if (strcmp(folder, "-") == 0) {
+        return;
+    }
     printf("%u %" PRIu64, plaintext->pid, plaintext->connection);
     if (plaintext->end) {
         puts(" end");
@@ -94,5 +100,6 @@ int main(int argc, char **argv)
         keys->ops->follow(keys, &wanted, wanted.take ? 1 : 0);
     } while (fgets(line, sizeof(line), stdin) && (wanted.take = (unsigned)atoi(line), true));
     keys->ops->free(keys);
+    fprintf(stderr, "%" PRIu64 " bytes\n", counted);
     return 0;
 }
