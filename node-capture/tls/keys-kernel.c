@@ -1,77 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "node-capture/tls/keys-kernel.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <glib.h>
-
 #include "common/clock.h"
-#include "node-capture/targets/proc-process.h"
-#include "node-capture/tls/hooked-files.h"
-#include "node-capture/tls/key-lines.h"
-#include "node-capture/tls/mapped-file.h"
-#include "node-capture/tls/mappings.h"
-#include "node-capture/tls/seen-randoms.h"
+#include "node-capture/tls/keys-kernel-private.h"
 
 #define SWEEP_NS          (300u * 1000000000ull)
 #define TEND_NS           (5u * 1000000000ull)
-#define SETTLED_MAX       65536u
 #define PLAINTEXT_POLL_MS 10 /* its program wakes nobody for little */
 #define FD_EVENTS         5
 #define PLAINTEXTS        (TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY)
 #define WRONG \
     "its client randoms were never seen on the wire; the secrets that it gave are doubtful"
 
-/* A process that is looked at. */
-typedef struct Visited {
-    pid_t pid;
-    uint64_t netns_inode;
-    struct stat program; /* st_ino 0: not known */
-    const char *sought;  /* the path of what it has just mapped, or NULL */
-    bool found;          /* that file was looked at */
-    uint64_t file;       /* and this is its number, see hooked_files_use() */
-} Visited;
-
 static const char subject_keys[] = TLS_KEYS_SUBJECT, subject_plaintext[] = "TLS plaintext";
-
-typedef struct Kernel {
-    TlsKeys keys;
-    const TlsKeysCallbacks *callbacks;
-    void *userdata;
-    GThread *thread;
-    int wake_fd, proc_fd;
-    SeenRandoms *seen;
-
-    GMutex lock;    /* of these */
-    GArray *wanted; /* of TlsWanted: what was asked for, if it was since the last look; else NULL */
-    bool stop;
-    TlsHooks *counted;  /* `hooks`, to be asked what it counts */
-    TlsKeysStats stats; /* of what was unloaded, and what the thread counts */
-
-    /* The thread's. */
-    GHashTable *namespaces; /* inode, uint64_t -> bits of TlsTake */
-    TlsHooks *hooks;        /* these five while a namespace is wanted, else NULL */
-    HookedFiles *files;
-    Mappings *mappings;
-    KeyLines *lines;
-    WireRandoms *randoms;
-    PlaintextHooks *plaintext; /* while it is wanted in one of them, else NULL */
-    GHashTable
-        *settled; /* MappedId -> its file's number: needs no further look when mapped again */
-    uint64_t sweep_ns, tend_ns; /* monotonic */
-    uint64_t generation;        /* of the programs, as was told */
-    bool told, told_plaintext;  /* a problem */
-} Kernel;
 
 static Kernel *kernel(TlsKeys *keys)
 {
@@ -106,43 +53,7 @@ static void on_plaintext(void *userdata, const TlsPlaintext *plaintext)
     self->callbacks->plaintext(plaintext, self->userdata);
 }
 
-/* ---- Processes -------------------------------------------------------------------------------*/
-
-/* The namespace of the process, if it is one of those. */
-static bool is_wanted(const Kernel *self, pid_t pid, uint64_t *ret_netns)
-{
-    ino_t inode;
-    if (proc_process_netns_inode(self->proc_fd, pid, &inode) < 0) {
-        return false;
-    }
-    *ret_netns = inode;
-    return g_hash_table_contains(self->namespaces, ret_netns);
-}
-
-static bool is_there(uint64_t netns_inode, pid_t pid, void *userdata)
-{
-    ino_t inode;
-    return proc_process_netns_inode(((Kernel *)userdata)->proc_fd, pid, &inode) == 0 &&
-           inode == netns_inode;
-}
-
-/* It runs the file with that number. One that has ended by now may have no name. */
-static void note_process(Kernel *self, uint64_t netns_inode, pid_t pid, uint64_t file)
-{
-    if (tls_programs_has(self->keys.programs, netns_inode, file, pid)) {
-        return;
-    }
-    TlsProcess process = {.pid = pid};
-    CgroupPod pod;
-    proc_process_name(self->proc_fd, pid, process.name, sizeof(process.name));
-    if (proc_process_pod(self->proc_fd, pid, NULL, &pod) == 0) {
-        g_strlcpy(process.container, pod.container, sizeof(process.container));
-    }
-    tls_programs_use(self->keys.programs, netns_inode, file, &process);
-}
-
-/* Something else is wanted by now. */
-static bool is_interrupted(Kernel *self)
+bool keys_kernel_is_interrupted(Kernel *self)
 {
     g_mutex_lock(&self->lock);
     bool interrupted = self->stop || self->wanted;
@@ -150,7 +61,7 @@ static bool is_interrupted(Kernel *self)
     return interrupted;
 }
 
-static void tell_taken(void *data)
+void keys_kernel_tell_taken(void *data)
 {
     Kernel *self = data;
     tls_hooks_dispatch(self->hooks);
@@ -167,103 +78,6 @@ static void tell_programs(Kernel *self)
         self->callbacks->programs(self->userdata);
     }
     self->generation = generation;
-}
-
-typedef struct Visit {
-    Kernel *self;
-    Visited *process;
-} Visit;
-
-static bool is_program(const Visited *process, int fd)
-{
-    struct stat status;
-    return process->program.st_ino && fstat(fd, &status) == 0 &&
-           status.st_ino == process->program.st_ino && status.st_dev == process->program.st_dev;
-}
-
-static bool on_mapped_file(void *userdata, const char *path, int fd)
-{
-    const Visit *visit = userdata;
-    Kernel *self = visit->self;
-    Visited *process = visit->process;
-    if (fd >= 0) {
-        uint64_t file = hooked_files_use(self->files, path, fd, is_program(process, fd));
-        if (process->sought && strcmp(path, process->sought) == 0) {
-            process->found = true;
-            process->file = file;
-        }
-        if (file) {
-            note_process(self, process->netns_inode, process->pid, file);
-        }
-    }
-    tell_taken(self);
-    return !is_interrupted(self);
-}
-
-static void look_at(Kernel *self, Visited *process)
-{
-    char name[48];
-    snprintf(name, sizeof(name), "%d/exe", (int)process->pid);
-    if (fstatat(self->proc_fd, name, &process->program, 0) < 0) {
-        process->program.st_ino = 0;
-    }
-    Visit visit = {self, process};
-    tls_visit_process(process->pid, on_mapped_file, &visit);
-}
-
-static void look_at_all(Kernel *self)
-{
-    DIR *folder = opendir("/proc");
-    for (struct dirent *entry; folder && !is_interrupted(self) && (entry = readdir(folder));) {
-        Visited process = {.pid = (pid_t)atoi(entry->d_name)};
-        if (process.pid > 0 && is_wanted(self, process.pid, &process.netns_inode)) {
-            look_at(self, &process);
-        }
-    }
-    if (folder) {
-        closedir(folder);
-    }
-}
-
-static guint id_hash(gconstpointer key)
-{
-    const MappedId *id = key;
-    return (guint)id->inode * 31 + (id->major << 20) + id->minor;
-}
-
-static gboolean id_equal(gconstpointer a, gconstpointer b)
-{
-    const MappedId *x = a, *y = b;
-    return x->major == y->major && x->minor == y->minor && x->inode == y->inode &&
-           x->generation == y->generation;
-}
-
-static void settle(Kernel *self, const MappedId *id, uint64_t file)
-{
-    if (g_hash_table_size(self->settled) >= SETTLED_MAX) {
-        g_hash_table_remove_all(self->settled);
-    }
-    g_hash_table_insert(self->settled, g_memdup2(id, sizeof(*id)), g_memdup2(&file, sizeof(file)));
-}
-
-static void on_mapping(pid_t pid, const MappedId *id, const char *path, void *userdata)
-{
-    Kernel *self = userdata;
-    Visited process = {.pid = pid, .sought = path};
-    const uint64_t *settled = g_hash_table_lookup(self->settled, id);
-    /* Where something else is wanted, all processes are looked at afterwards. */
-    if (is_interrupted(self) || (settled && *settled == 0) ||
-        !is_wanted(self, pid, &process.netns_inode)) {
-        return;
-    }
-    if (settled) {
-        note_process(self, process.netns_inode, pid, *settled);
-        return;
-    }
-    look_at(self, &process);
-    if (process.found) { /* else it has ended before */
-        settle(self, id, process.file);
-    }
 }
 
 /* ---- What is wanted --------------------------------------------------------------------------*/
@@ -346,7 +160,7 @@ static void load(Kernel *self)
         tell_not_loaded(self, subject_keys, error, message);
         return;
     }
-    error = mappings_new(on_mapping, self, &self->mappings);
+    error = mappings_new(keys_kernel_on_mapping, self, &self->mappings);
     if (error) {
         g_autofree char *text =
             g_strdup_printf("programs that start are not noticed: %s%s", g_strerror(-error),
@@ -357,8 +171,8 @@ static void load(Kernel *self)
     }
     count_from(self, self->hooks);
     self->files = hooked_files_new(self->hooks, self->keys.programs);
-    hooked_files_set_meanwhile(self->files,
-                               &(TlsMeanwhile){tls_hooks_fd(self->hooks), tell_taken, self});
+    hooked_files_set_meanwhile(
+        self->files, &(TlsMeanwhile){tls_hooks_fd(self->hooks), keys_kernel_tell_taken, self});
     self->lines = key_lines_new(on_lines, self);
     self->randoms = wire_randoms_new();
     self->sweep_ns = clock_monotonic_ns() + SWEEP_NS;
@@ -435,8 +249,8 @@ static void sweep(Kernel *self)
     self->sweep_ns = clock_monotonic_ns() + SWEEP_NS;
     g_hash_table_remove_all(self->settled);
     tls_programs_begin(self->keys.programs);
-    look_at_all(self);
-    if (!is_interrupted(self)) {
+    keys_kernel_look_at_all(self);
+    if (!keys_kernel_is_interrupted(self)) {
         tls_programs_end(self->keys.programs);
         hooked_files_sweep(self->files);
     }
@@ -507,7 +321,7 @@ static void tend(Kernel *self)
     judge_hooks(self);
     count_connections(self);
     self->tend_ns = clock_monotonic_ns() + TEND_NS;
-    tls_programs_tend(self->keys.programs, clock_monotonic_ns(), is_there, self);
+    tls_programs_tend(self->keys.programs, clock_monotonic_ns(), keys_kernel_is_there, self);
 }
 
 static void obey(Kernel *self, const GArray *wanted)
@@ -530,7 +344,7 @@ static void obey(Kernel *self, const GArray *wanted)
     } else if (added || loaded) {
         /* What was mapped outside of the namespaces so far may now be inside. */
         g_hash_table_remove_all(self->settled);
-        look_at_all(self);
+        keys_kernel_look_at_all(self);
     }
 }
 
@@ -576,7 +390,7 @@ static void dispatch_mappings(Kernel *self)
         g_mutex_lock(&self->lock);
         self->stats.mappings_lost += lost;
         g_mutex_unlock(&self->lock);
-        look_at_all(self);
+        keys_kernel_look_at_all(self);
     }
 }
 
@@ -592,7 +406,7 @@ static void do_what_is_due(Kernel *self)
     if (!self->hooks) {
         return;
     }
-    tell_taken(self);
+    keys_kernel_tell_taken(self);
     seen_randoms_take(self->seen, self->randoms, is_followed, self);
     if (clock_monotonic_ns() >= self->sweep_ns) {
         sweep(self);
@@ -696,7 +510,7 @@ TlsKeys *tls_keys_kernel_new(const TlsKeysCallbacks *callbacks, void *userdata)
     self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     self->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     self->namespaces = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-    self->settled = g_hash_table_new_full(id_hash, id_equal, g_free, g_free);
+    self->settled = keys_kernel_settled_new();
     g_mutex_init(&self->lock);
     self->thread = g_thread_new("tls", run, self);
     return &self->keys;
