@@ -9,6 +9,7 @@
 #include "node-capture/server/connections.h"
 #include "node-capture/server/fact-feed.h"
 #include "node-capture/server/known.h"
+#include "node-capture/server/questions.h"
 #include "node-capture/server/status.h"
 #include "node-capture/server/tls-notices.h"
 #include "node-capture/server/wire-watch.h"
@@ -25,14 +26,6 @@ typedef enum CommandKind {
     COMMAND_REFUSED,
     COMMAND_PROBLEM
 } CommandKind;
-
-/* Shared by the thread that asks, which may give up, and the capture thread. */
-typedef struct Question {
-    GMutex mutex;
-    GCond answered;
-    bool done;
-    Snapshot snapshot;
-} Question;
 
 typedef struct Command {
     CommandKind kind;
@@ -63,7 +56,7 @@ struct Node {
     char *stop_reason;
 
     GAsyncQueue *commands;       /* of Command * */
-    GAsyncQueue *questions;      /* of Question *, references; answered also before `synced` */
+    Questions *questions;        /* answered also before `synced` */
     int targets_ready, stopping; /* atomic */
 };
 
@@ -252,53 +245,22 @@ static void run_commands(Node *node)
 
 /* ---- Questions -------------------------------------------------------------------------------*/
 
-static void question_clear(void *data)
+static void wake_capture(void *node)
 {
-    Question *question = data;
-    g_mutex_clear(&question->mutex);
-    g_cond_clear(&question->answered);
-}
-
-static void question_unref(void *question)
-{
-    g_atomic_rc_box_release_full(question, question_clear);
+    capture_wake(((Node *)node)->capture);
 }
 
 int node_snapshot(Node *node, uint64_t timeout_ns, Snapshot *ret)
 {
-    Question *question = g_atomic_rc_box_new0(Question);
-    g_mutex_init(&question->mutex);
-    g_cond_init(&question->answered);
-    int64_t deadline_us = g_get_monotonic_time() + (int64_t)(timeout_ns / 1000u);
-    g_async_queue_push(node->questions, g_atomic_rc_box_acquire(question));
-    capture_wake(node->capture);
-
-    g_mutex_lock(&question->mutex);
-    while (!question->done &&
-           g_cond_wait_until(&question->answered, &question->mutex, deadline_us)) {
-    }
-    bool done = question->done;
-    if (done) {
-        *ret = question->snapshot;
-    }
-    g_mutex_unlock(&question->mutex);
-    question_unref(question);
-    return done ? 0 : -ETIMEDOUT;
+    return questions_ask(node->questions, wake_capture, node, timeout_ns, ret);
 }
 
-static void answer_questions(Node *node)
+static void take_snapshot(Snapshot *ret, void *userdata)
 {
-    Question *question;
-    while ((question = g_async_queue_try_pop(node->questions))) {
-        g_mutex_lock(&question->mutex);
-        collect_counters(node);
-        snapshot_take(node->capture, &node->counters, &question->snapshot);
-        question->snapshot.synced = node->synced;
-        question->done = true;
-        g_cond_signal(&question->answered);
-        g_mutex_unlock(&question->mutex);
-        question_unref(question);
-    }
+    Node *node = userdata;
+    collect_counters(node);
+    snapshot_take(node->capture, &node->counters, ret);
+    ret->synced = node->synced;
 }
 
 /* ---- Owners of sockets -----------------------------------------------------------------------*/
@@ -465,7 +427,7 @@ static void one_pass(Node *node, int timeout_ms)
         run_commands(node);
     }
     tell_known(node);
-    answer_questions(node);
+    questions_answer(node->questions, take_snapshot, node);
     run_owners(node);
     secrets_run(node->secrets, node->capture);
     tell_tls_notices(node);
@@ -561,7 +523,7 @@ Node *node_new(const NodeInfo *info, Selector *allowed)
     capture_set_watch(node->capture, on_watch, node);
     node->problems = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     node->commands = g_async_queue_new_full(command_free);
-    node->questions = g_async_queue_new_full(question_unref);
+    node->questions = questions_new();
     return node;
 }
 
@@ -612,7 +574,7 @@ Node *node_free(Node *node)
         fact_feed_free(node->facts);
         capture_free(node->capture);
         g_async_queue_unref(node->commands);
-        g_async_queue_unref(node->questions);
+        questions_free(node->questions);
         known_free(node->known);
         g_hash_table_unref(node->problems);
         selector_free(node->allowed);

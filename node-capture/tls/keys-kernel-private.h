@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The insides of the source of secrets and plaintext that hooks processes: keys-kernel.c (its life, its
- * thread, what is wanted) and keys-kernel-processes.c (which processes run what). */
+/* The insides of the source of secrets and plaintext that hooks processes: keys-kernel.c (its life,
+ * its thread, what is wanted) and keys-kernel-processes.c (which processes run what). */
 #pragma once
 
 #include <glib.h>

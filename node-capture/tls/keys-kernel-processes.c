@@ -100,7 +100,8 @@ static void look_at(Kernel *self, Visited *process)
 void keys_kernel_look_at_all(Kernel *self)
 {
     DIR *folder = opendir("/proc");
-    for (struct dirent *entry; folder && !keys_kernel_is_interrupted(self) && (entry = readdir(folder));) {
+    for (struct dirent *entry;
+         folder && !keys_kernel_is_interrupted(self) && (entry = readdir(folder));) {
         Visited process = {.pid = (pid_t)atoi(entry->d_name)};
         if (process.pid > 0 && is_wanted(self, process.pid, &process.netns_inode)) {
             look_at(self, &process);
