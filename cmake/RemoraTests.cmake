@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Test kinds: unit (g_test programs), fuzz-replay (a libFuzzer target over its corpus) and scripts.
 
-# What captures, or runs whole clusters, has the machine to itself; the others run two at a time.
+# What captures has the machine to itself; the others run two at a time. A test in the lab mostly waits for its cluster, so
+# tests of label "dissect" (tshark on files) run beside those, once the lab is up.
 function(remora_alone name)
     foreach(label ${ARGN})
-        if(label MATCHES "^(bpf|e2e|cluster)$")
+        if(label MATCHES "^(bpf|e2e)$")
             set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
+        elseif(label STREQUAL "cluster")
+            set_tests_properties(${name} PROPERTIES RESOURCE_LOCK lab)
+        elseif(label STREQUAL "dissect")
+            set_tests_properties(${name} PROPERTIES DEPENDS cluster-up)
         endif()
     endforeach()
 endfunction()

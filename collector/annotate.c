@@ -297,6 +297,8 @@ static void find_holder(const Annotator *annotator, CacheEntry *entry,
     narrow(entry, from_ns, to_ns);
     if (!end->is_held)
         return;
+    if (!annotator->secrets_asked) /* another reader's matter */
+        end->holder.no_secrets = NULL;
     /* That it has ended is no change, so it is asked for again. */
     narrow(entry, from_ns, request->time_ns + SOCKET_LINGER_NS);
     if (*end->holder.pod_uid)

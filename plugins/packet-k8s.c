@@ -377,7 +377,7 @@ void proto_register_k8s(void)
     k8s_entities_register();
     k8s_tap = register_tap("k8s");
     k8s_conversations_register(proto_k8s);
-    plaintext_register(proto_k8s);
+    plaintext_register();
     k8s_tls_register(proto_k8s);
 }
 

@@ -190,14 +190,15 @@ static int dissect_before_tcp(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tre
         if (!PINFO_FD_VISITED(pinfo))
             steer(tvb, pinfo, &option);
     }
-    return call_dissector_with_data(tcp_handle, tvb, pinfo, tree, data);
+    return call_dissector_only(tcp_handle, tvb, pinfo, tree, data);
 }
 
-void plaintext_register(int parent_protocol)
+/* It stands in the place of TCP, and is switched off with that, and not with k8s. */
+void plaintext_register(void)
 {
-    proto_plaintext =
-        proto_register_protocol_in_name_only("Plaintext of TLS beside TCP", "TLS Plaintext",
-                                             "k8s_plaintext", parent_protocol, FT_PROTOCOL);
+    proto_plaintext = proto_register_protocol_in_name_only(
+        "Plaintext of TLS beside TCP", "TLS Plaintext", "k8s_plaintext",
+        proto_get_id_by_filter_name("tcp"), FT_PROTOCOL);
 }
 
 void plaintext_register_handoff(void)

@@ -10,5 +10,5 @@
 
 /* Whether the packet carries plaintext of TLS. */
 bool is_plaintext_interface(const packet_info *pinfo);
-void plaintext_register(int parent_protocol);
+void plaintext_register(void);
 void plaintext_register_handoff(void);

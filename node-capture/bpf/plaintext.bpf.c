@@ -16,6 +16,7 @@
 #include "node-capture/bpf/sessions.bpf.h"
 #include "node-capture/tls/point-kinds.h"
 
+#define PAGE_BYTES   4096 /* the smallest */
 #define FAMILY_IPV4  2
 #define FAMILY_IPV6  10
 #define PROTOCOL_TCP 6
@@ -56,7 +57,7 @@ struct {
 
 /* A call that has not returned. */
 struct call {
-    __u64 session, buffer;
+    __u64 session, buffer, length; /* the last one as it was asked for */
     __u64 count_at; /* where the number of bytes will be written, if it is not returned */
     __u64 stack;    /* the stack pointer behind the return */
     __u32 kind;
@@ -172,6 +173,13 @@ static __always_inline void begin(const struct tls_session *key, __u64 flags)
     }
 }
 
+/* OpenSSL sets the role, and then begins with SSL_clear(). */
+static __always_inline __u64 role_of(const struct tls_session *key)
+{
+    const struct plaintext_connection *connection = bpf_map_lookup_elem(&connections, key);
+    return connection ? connection->flags & (PLAINTEXT_CLIENT | PLAINTEXT_SERVER) : 0;
+}
+
 static __always_inline void set_role(const struct tls_session *key, __u64 role)
 {
     struct plaintext_connection *connection = find_or_begin(key);
@@ -235,12 +243,27 @@ int BPF_PROG(on_receive, struct sock *sk, int result, int flags)
 struct copy {
     __u64 from;
     __u64 left;
+    bool is_over;                 /* the rest cannot be read */
     struct plaintext_event event; /* of the next chunk */
 };
 
 static __always_inline void give_up(struct copy *copy, __u64 *counter)
 {
     __sync_fetch_and_add(counter, copy->event.length);
+}
+
+/* A record of the ring that is waited for holds up those of everybody behind it. So what may sleep
+ * is done first, and the copy itself does not. */
+static __always_inline void fetch_pages(__u64 from, __u32 length)
+{
+    char byte;
+    for (int i = 0; i < PLAINTEXT_CHUNK / PAGE_BYTES + 1; i++) {
+        __u64 at = i == 0 ? from : (from & ~(__u64)(PAGE_BYTES - 1)) + (__u64)i * PAGE_BYTES;
+        if (at >= from + length) {
+            break;
+        }
+        bpf_copy_from_user(&byte, sizeof(byte), (void *)at);
+    }
 }
 
 #define COPY_CHUNK(room)                                                                          \
@@ -256,13 +279,14 @@ static __always_inline void give_up(struct copy *copy, __u64 *counter)
         if (length > (room)) {                                                                    \
             length = (room);                                                                      \
         }                                                                                         \
-        if (bpf_copy_from_user(event->data, length, (void *)copy->from) < 0) {                    \
+        if (bpf_probe_read_user(event->data, length, (void *)copy->from) < 0) {                   \
             give_up(copy, &unreadable);                                                           \
+            copy->is_over = true;                                                                 \
             bpf_ringbuf_discard(event, 0);                                                        \
             return;                                                                               \
         }                                                                                         \
         __sync_fetch_and_add(&taken, length);                                                     \
-        bpf_ringbuf_submit(event, 0);                                                             \
+        bpf_ringbuf_submit(event, how_to_submit());                                               \
     } while (0)
 
 /* Records of the ring have a length that is known when the program is loaded. */
@@ -283,11 +307,12 @@ static long on_chunk(__u32 number, struct copy *copy)
 {
     __u64 length = copy->left < PLAINTEXT_CHUNK ? copy->left : PLAINTEXT_CHUNK;
     copy->event.length = (__u32)length;
+    fetch_pages(copy->from, (__u32)length);
     copy_chunk(copy);
     copy->from += length;
     copy->left -= length;
     copy->event.offset += length;
-    return 0;
+    return copy->is_over;
 }
 
 static __always_inline void take(const struct tls_session *key, __u8 direction, __u64 buffer,
@@ -367,8 +392,9 @@ static __always_inline void push(struct pt_regs *context, __u32 kind)
         return;
     }
     __u64 stack = stack_behind(context), session = PT_REGS_PARM1(context);
-    __u64 fourth = PT_REGS_PARM4(context), fifth = PT_REGS_PARM5(context);
-    asm volatile("" : "+r"(fourth), "+r"(fifth)); /* lest one read be made of both */
+    __u64 third = PT_REGS_PARM3(context), fourth = PT_REGS_PARM4(context),
+          fifth = PT_REGS_PARM5(context);
+    asm volatile("" : "+r"(third), "+r"(fourth), "+r"(fifth)); /* lest one read be made of all */
     forget_left(thread, stack);
     if (thread->depth >= CALLS_MAX) {
         return;
@@ -383,6 +409,7 @@ static __always_inline void push(struct pt_regs *context, __u32 kind)
     *call = (struct call){
         .session = session,
         .buffer = PT_REGS_PARM2(context),
+        .length = third,
         .count_at = kind == TLS_POINT_WRITE_EX2 ? fifth : fourth,
         .stack = stack,
         .kind = kind,
@@ -401,7 +428,7 @@ static __always_inline int on_enter(struct pt_regs *context)
     struct tls_session key = {.session = PT_REGS_PARM1(context), .pid = current_pid()};
     switch (kind) {
     case TLS_POINT_BEGIN:
-        begin(&key, 0);
+        begin(&key, role_of(&key));
         return 0;
     case TLS_POINT_END:
         end(&key);
@@ -458,7 +485,7 @@ static __always_inline __u64 count_of(const struct call *call, int result)
         return (__u64)result;
     }
     bpf_copy_from_user(&count, sizeof(count), (void *)call->count_at);
-    return count;
+    return count < call->length ? count : call->length; /* it may say anything */
 }
 
 static __always_inline int on_leave(struct pt_regs *context)

@@ -9,8 +9,8 @@ typedef struct Questions Questions;
 Questions *questions_new(void);
 Questions *questions_free(Questions *questions); /* nobody asks any more; returns NULL */
 
-/* Any thread but the one that answers, which `wake` has come to questions_answer(). 0; -ETIMEDOUT: it
- * did not in time. */
+/* Any thread but the one that answers, which `wake` has come to questions_answer(). 0; -ETIMEDOUT:
+ * it did not in time. */
 int questions_ask(Questions *questions, void (*wake)(void *userdata), void *userdata,
                   uint64_t timeout_ns, Snapshot *ret);
 /* Answers what was asked so far. */

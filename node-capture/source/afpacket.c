@@ -72,6 +72,9 @@ static uint64_t afpacket_ring_bytes(const Source *source)
     g_hash_table_iter_init(&iter, afpacket(source)->targets);
     while (g_hash_table_iter_next(&iter, NULL, &target))
         bytes += target_ring_bytes(target);
+    const GPtrArray *abandoned = afpacket(source)->context.abandoned;
+    for (guint i = 0; i < abandoned->len; i++)
+        bytes += ((const Growth *)abandoned->pdata[i])->ring_bytes;
     return bytes;
 }
 
@@ -339,7 +342,8 @@ static void tell_watermark(AfPacket *self, uint64_t pass_ns)
  * grow, which goes on beside it. At rest nobody wakes for it. */
 static uint64_t next_watermark(const AfPacket *self)
 {
-    bool due = self->new_bytes >= WATERMARK_BYTES || self->growing || self->beginning;
+    bool due = self->new_bytes >= WATERMARK_BYTES || self->growing || self->beginning ||
+               self->context.abandoned->len;
     return due ? self->next_watermark_monotonic_ns : UINT64_MAX;
 }
 
@@ -384,6 +388,8 @@ static int afpacket_run(Source *source, int timeout_ms)
         if (due && count >= 0) {
             if (self->growing || self->beginning)
                 go_on_growing(self);
+            if (self->context.abandoned->len)
+                target_reap(&self->context, false);
             tell_watermark(self, pass_ns);
             self->next_watermark_monotonic_ns = now + WATERMARK_INTERVAL_NS;
             self->new_bytes = 0;

@@ -9,10 +9,12 @@
 
 #include <glib.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "node-capture/tls/aside.h"
 
 #define FILES_MAX 16384u
+#define RETRY_NS  (60u * 1000000000ull)
 
 typedef struct File {
     uint64_t id; /* among the programs; 0: it has no TLS */
@@ -27,7 +29,9 @@ typedef struct File {
     uint64_t plaintext; /* its hook, or 0 */
     int watch;          /* of inotify, while it has hooks; or -1 */
     bool used;
-    bool failed; /* another attempt may do better */
+    bool failed;           /* another attempt may do better, RETRY_NS later */
+    bool plaintext_failed; /* not tried again with these hooks */
+    uint64_t looked_ns;    /* monotonic */
 } File;
 
 struct HookedFiles {
@@ -187,6 +191,7 @@ static void look_into(HookedFiles *files, File *file, const char *path, int fd, 
                       uint64_t old_id)
 {
     TlsFile found;
+    file->looked_ns = clock_monotonic_ns();
     int error = tls_find_aside(fd, &found, &files->meanwhile);
     Verdict verdict = {.reason = g_string_new(NULL)};
     if (error) {
@@ -212,13 +217,13 @@ static void look_into(HookedFiles *files, File *file, const char *path, int fd, 
 
 static void hook_plaintext(HookedFiles *files, File *file, const char *path, int fd)
 {
-    if (!files->plaintext || !file->points || file->plaintext) {
+    if (!files->plaintext || !file->points || file->plaintext || file->plaintext_failed) {
         return;
     }
     int error = plaintext_hooks_attach(files->plaintext, fd, file->points, &file->plaintext);
     if (error && error != -EEXIST) {
         file->plaintext = 0;
-        file->failed = true;
+        file->plaintext_failed = true;
         log_warning("TLS: %s: plaintext cannot be hooked: %s", path, g_strerror(-error));
     }
 }
@@ -230,6 +235,7 @@ void hooked_files_set_plaintext(HookedFiles *files, PlaintextHooks *plaintext)
     g_hash_table_iter_init(&iter, files->files);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         ((File *)key)->plaintext = 0;
+        ((File *)key)->plaintext_failed = false;
     }
     files->plaintext = plaintext;
 }
@@ -277,9 +283,9 @@ static void take_hooks_out(HookedFiles *files, File *file)
 static File *find_same(HookedFiles *files, const File *like, uint64_t *ret_id)
 {
     File *file = g_hash_table_lookup(files->files, like);
-    if (file &&
-        (file->failed || file->size != like->size || file->changed.tv_sec != like->changed.tv_sec ||
-         file->changed.tv_nsec != like->changed.tv_nsec)) {
+    if (file && ((file->failed && clock_monotonic_ns() >= file->looked_ns + RETRY_NS) ||
+                 file->size != like->size || file->changed.tv_sec != like->changed.tv_sec ||
+                 file->changed.tv_nsec != like->changed.tv_nsec)) {
         *ret_id = file->id;
         take_hooks_out(files, file);
         g_hash_table_remove(files->files, file);
@@ -335,6 +341,10 @@ static bool forget_written(HookedFiles *files, int watch)
         File *file = key;
         if (file->watch >= 0 && (watch < 0 || file->watch == watch)) {
             take_hooks_out(files, file);
+            if (file->id) {
+                tls_programs_state(files->programs, file->id, TLS_PROGRAM_FAILED,
+                                   "it was written to; it is looked into when it is run again");
+            }
             g_hash_table_iter_remove(&iter);
             any = true;
         }
@@ -392,8 +402,10 @@ bool hooked_files_withdraw(HookedFiles *files, uint64_t hook_id, const char *rea
     for (unsigned k = 0; k < file->n_hooks; k++) {
         g_hash_table_insert(files->by_hook, &file->hooks[k], file);
     }
-    files->count -= file->n_hooks == 0;
-    tls_programs_state(files->programs, file->id, TLS_PROGRAM_WITHDRAWN, reason);
+    if (file->n_hooks == 0) {
+        files->count--;
+        tls_programs_state(files->programs, file->id, TLS_PROGRAM_WITHDRAWN, reason);
+    }
     return true;
 }
 

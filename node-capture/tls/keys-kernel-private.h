@@ -38,7 +38,8 @@ typedef struct Kernel {
         *settled; /* MappedId -> its file's number: needs no further look when mapped again */
     uint64_t sweep_ns, tend_ns; /* monotonic */
     uint64_t generation;        /* of the programs, as was told */
-    bool told, told_plaintext;  /* a problem */
+    bool unfinished; /* the last look at processes, as something else was wanted meanwhile */
+    bool told, told_plaintext; /* a problem */
 } Kernel;
 
 /* ---- keys-kernel.c */

@@ -100,6 +100,7 @@ static void look_at(Kernel *self, Visited *process)
 void keys_kernel_look_at_all(Kernel *self)
 {
     DIR *folder = opendir("/proc");
+    self->unfinished = false;
     for (struct dirent *entry;
          folder && !keys_kernel_is_interrupted(self) && (entry = readdir(folder));) {
         Visited process = {.pid = (pid_t)atoi(entry->d_name)};
@@ -110,6 +111,7 @@ void keys_kernel_look_at_all(Kernel *self)
     if (folder) {
         closedir(folder);
     }
+    self->unfinished = keys_kernel_is_interrupted(self);
 }
 
 static guint id_hash(gconstpointer key)
@@ -143,9 +145,11 @@ void keys_kernel_on_mapping(pid_t pid, const MappedId *id, const char *path, voi
     Kernel *self = userdata;
     Visited process = {.pid = pid, .sought = path};
     const uint64_t *settled = g_hash_table_lookup(self->settled, id);
-    /* Where something else is wanted, all processes are looked at afterwards. */
-    if (keys_kernel_is_interrupted(self) || (settled && *settled == 0) ||
-        !is_wanted(self, pid, &process.netns_inode)) {
+    if (keys_kernel_is_interrupted(self)) { /* all are looked at afterwards */
+        self->unfinished = true;
+        return;
+    }
+    if ((settled && *settled == 0) || !is_wanted(self, pid, &process.netns_inode)) {
         return;
     }
     if (settled) {

@@ -253,6 +253,8 @@ static void sweep(Kernel *self)
     if (!keys_kernel_is_interrupted(self)) {
         tls_programs_end(self->keys.programs);
         hooked_files_sweep(self->files);
+    } else {
+        self->sweep_ns = 0; /* again, when that is done */
     }
 }
 
@@ -341,7 +343,7 @@ static void obey(Kernel *self, const GArray *wanted)
     if (removed) {
         hooked_files_forget_use(self->files);
         sweep(self);
-    } else if (added || loaded) {
+    } else if (added || loaded || self->unfinished) {
         /* What was mapped outside of the namespaces so far may now be inside. */
         g_hash_table_remove_all(self->settled);
         keys_kernel_look_at_all(self);

@@ -15,7 +15,10 @@ static bool is_listening_in(const char *path, uint16_t port)
         unsigned local, state;
         if (sscanf(line, "%*u: %*32[0-9A-Fa-f]:%4x %*32[0-9A-Fa-f]:%*4x %2x", &local, &state) ==
             2) {
-            found = local == port && state == STATE_LISTEN;
+            if (state != STATE_LISTEN) { /* those that listen come first */
+                break;
+            }
+            found = local == port;
         }
     }
     if (file) {

@@ -39,6 +39,7 @@ typedef struct Told {
     struct tls_session session;
     uint64_t netns_inode;
     bool asked_role, is_server; /* where the program does not know it */
+    bool has_secrets;
 } Told;
 
 struct PlaintextHooks {
@@ -77,6 +78,7 @@ static void tell_end(PlaintextHooks *hooks, const Told *told, uint64_t time_ns)
         .netns_inode = told->netns_inode,
         .pid = told->session.pid,
         .time_unix_ns = time_ns + hooks->clock_ns,
+        .has_secrets = told->has_secrets,
         .end = true,
     };
     hooks->callback(hooks->userdata, &end);
@@ -147,6 +149,7 @@ static bool is_server(Told *told, const struct plaintext_event *event)
 static void on_data(PlaintextHooks *hooks, const struct plaintext_event *event)
 {
     Told *told = told_of(hooks, event);
+    told->has_secrets |= (event->flags & PLAINTEXT_HAS_SECRETS) != 0;
     TlsPlaintext plaintext = {
         .connection = unique(hooks, event->connection),
         .netns_inode = event->netns,

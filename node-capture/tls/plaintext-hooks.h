@@ -16,8 +16,9 @@ typedef struct PlaintextCounters {
     uint64_t passed;                  /* calls */
 } PlaintextCounters;
 
-/* Loads the program (Linux 6.0, as it may sleep). `keys`, which must live as long, knows which
- * connections have told their secrets. 0, or -errno with *ret_message for people (to be freed). */
+/* Loads the program (Linux 6.3, for the tracepoints of sockets). `keys`, which must live as long,
+ * knows which connections have told their secrets. 0, or -errno with *ret_message for people (to be
+ * freed). */
 int plaintext_hooks_new(const TlsHooks *keys, PlaintextCallback callback, void *userdata,
                         PlaintextHooks **ret, char **ret_message);
 /* Detaches everything. NULL is fine; returns NULL. */

@@ -309,9 +309,18 @@ void tls_programs_tend(TlsPrograms *programs, uint64_t now_ns,
     each_use(programs, collect_places, places);
     g_mutex_unlock(&programs->lock);
     guint gone = 0;
+    /* A process runs many files, and is asked for once. */
+    g_autoptr(GHashTable) there = g_hash_table_new(NULL, NULL); /* pid -> its namespace */
     for (guint i = 0; i < places->len; i++) {
         const Place place = g_array_index(places, Place, i);
-        if (!is_there(place.netns_inode, place.pid, userdata)) {
+        gpointer pid = GINT_TO_POINTER(place.pid);
+        gpointer inode = GSIZE_TO_POINTER((gsize)place.netns_inode);
+        if (g_hash_table_lookup(there, pid) == inode) {
+            continue;
+        }
+        if (is_there(place.netns_inode, place.pid, userdata)) {
+            g_hash_table_insert(there, pid, inode);
+        } else {
             g_array_index(places, Place, gone++) = place;
         }
     }

@@ -208,15 +208,19 @@ static bool could_be(const Connection *connection, const Connection *other)
 }
 
 /* Connections stand in the order in which they were told of, and that is about their times'. */
+#define NEAR_MAX 256u /* that are looked at: a pod may make as many as it likes */
+
 static bool use_one_near(Connection *connection)
 {
-    for (GList *link = connection->link.prev; link && is_near(connection, link->data);
+    unsigned left = NEAR_MAX;
+    for (GList *link = connection->link.prev; link && left-- && is_near(connection, link->data);
          link = link->prev) {
         if (could_be(connection, link->data)) {
             return ((Connection *)link->data)->used = true;
         }
     }
-    for (GList *link = connection->link.next; link && is_near(connection, link->data);
+    left = NEAR_MAX;
+    for (GList *link = connection->link.next; link && left-- && is_near(connection, link->data);
          link = link->next) {
         if (could_be(connection, link->data)) {
             return ((Connection *)link->data)->used = true;

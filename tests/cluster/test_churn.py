@@ -11,7 +11,7 @@ import namesakes
 import processes
 from namesakes import check
 
-SECONDS = 300 if namesakes.FULL_SIZE else 40
+SECONDS = 300 if namesakes.FULL_SIZE else 30
 LEAST = 60 if namesakes.FULL_SIZE else 5  # pods; a machine with other work makes few in a minute
 AT_ONCE = 3  # of each node
 # Anonymous memory that a window of the churn may add for each of its pods.

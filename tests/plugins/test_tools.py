@@ -143,6 +143,13 @@ class Profile(WiresharkTest):
         self.assertEqual(self.fields(self.file, "frame.coloring_rule.name",
                                      more=("-C", "Kubernetes", "--color")), self.expected)
 
+    def test_switched_off(self):
+        """Everything else is dissected as ever."""
+        off = self.fields(self.file, "frame.protocols", more=("--disable-protocol", "k8s"))
+        without = self.tshark(self.file, "-T", "fields", "-e", "frame.protocols", plugin=False).splitlines()
+        self.assertTrue(any(":tcp" in line for line in without))
+        self.assertEqual([row[0] if isinstance(row, list) else row for row in off], without)
+
     def test_nothing_is_said_without_the_plugin(self):
         out = self.tshark(self.file, "-C", "Kubernetes", plugin=False)
         self.assertEqual(len(out.splitlines()), len(self.expected))
@@ -156,7 +163,8 @@ class Profile(WiresharkTest):
                 shown[label] = self.frames(self.file, expression.replace("\\x22", '"'))
         self.assertEqual(shown, {
             "Pods": [1, 2, 3, 4, 5, 7, 9], "Services": [1, 2, 3, 4, 8], "Rewritten": [1], "External": [6],
-            "HTTP errors": [3, 4], "DNS errors": [5], "TCP trouble": [2]})
+            "HTTP errors": [3, 4], "DNS errors": [5], "TCP trouble": [2],
+            "Not decrypted": []})
 
 
 if __name__ == "__main__":
