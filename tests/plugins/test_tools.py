@@ -148,7 +148,7 @@ class Profile(WiresharkTest):
         off = self.fields(self.file, "frame.protocols", more=("--disable-protocol", "k8s"))
         without = self.tshark(self.file, "-T", "fields", "-e", "frame.protocols", plugin=False).splitlines()
         self.assertTrue(any(":tcp" in line for line in without))
-        self.assertEqual([row[0] if isinstance(row, list) else row for row in off], without)
+        self.assertEqual([row[0] for row in off], without)
 
     def test_nothing_is_said_without_the_plugin(self):
         out = self.tshark(self.file, "-C", "Kubernetes", plugin=False)
