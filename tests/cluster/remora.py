@@ -32,6 +32,7 @@ from wireshark import Wireshark  # noqa: E402
 NAMESPACE = "remora"
 SELECTOR = "app.kubernetes.io/name=remora-node"
 SOCKET = "/run/remora/node.sock"
+PATIENCE = 180  # a kubelet that has to take a pod away before the next one may take a minute for that
 REMORADUMP = os.path.join(BUILD, "extcap/remoradump")
 REMORA_NODE = os.path.join(BUILD, "node-capture/remora-node")
 IMAGE = "localhost/remora-node"
@@ -156,7 +157,7 @@ class Remora:
     def logs(self, node):
         return self.cluster.logs(self.pods()[node]["metadata"]["name"], NAMESPACE)
 
-    def wait_ready(self, timeout=60):
+    def wait_ready(self, timeout=PATIENCE):
         """As the last apply asked for: every node's pod is of the newest version and ready."""
         def done(items):
             status = items[0]["status"] if items else {}
@@ -260,7 +261,7 @@ def load_image(cluster):
         file.write(digest)
 
 
-def apply(cluster, base="base", environment=None, arguments=(), timeout=60):
+def apply(cluster, base="base", environment=None, arguments=(), timeout=PATIENCE):
     """Deploys, or changes what is deployed; returns once every node is ready."""
     cluster.kubectl("apply", "-k", write_overlay(base, environment, arguments))
     daemon = Remora(cluster)
