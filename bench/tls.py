@@ -50,7 +50,7 @@ class Https(Bench):
         dump = self.remoradump("--endpoint", ENDPOINT, "--tls", mode, "-w", out, "udp port 9", stderr=subprocess.DEVNULL)
         try:
             wait_for(self.captured, "capture")
-            subprocess.run(self._enter("client", ["bash", "-c", "echo > /dev/udp/10.244.1.2/9"]), check=True)
+            subprocess.run(self.entering("client", ["bash", "-c", "echo > /dev/udp/10.244.1.2/9"]), check=True)
             for seconds in (1, SECONDS):  # the first one to have everything hooked and warm
                 text = subprocess.run(self.entering("client", ["wrk", "-t1", "-c16", f"-d{seconds}s", *words,
                                                              "https://10.244.1.2:8443/"]), check=True, text=True,
@@ -64,7 +64,7 @@ class Https(Bench):
 
 def has_secrets(path):
     with open(path, "rb") as file:
-        return b"CLIENT_TRAFFIC_SECRET_0 " in file.read()
+        return re.search(rb"CLIENT_(RANDOM|TRAFFIC_SECRET_0) ", file.read()) is not None  # of TLS 1.2 or 1.3
 
 
 def run(build, report, pairs):

@@ -12,7 +12,8 @@
 
 #define SWEEP_NS          (300u * 1000000000ull)
 #define TEND_NS           (5u * 1000000000ull)
-#define PLAINTEXT_POLL_MS 10 /* its program wakes nobody for little */
+#define PLAINTEXT_POLL_MS 10   /* its program wakes nobody for little */
+#define GATHER_US         5000 /* so that many connections wake us, and those behind us, once */
 #define FD_EVENTS         5
 #define PLAINTEXTS        (TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY)
 #define WRONG \
@@ -383,6 +384,9 @@ static void wait_for_something(const Kernel *self)
         polled[count++] = (GPollFD){mappings_fd(self->mappings), G_IO_IN, 0};
     }
     g_poll(polled, count, timeout_ms);
+    if (self->hooks && polled[1].revents) {
+        g_usleep(GATHER_US);
+    }
 }
 
 static void dispatch_mappings(Kernel *self)
