@@ -3,30 +3,21 @@
 
 #include <string.h>
 
+#include "collector/vantage-captured.h"
 #include "common/pcapng/pcapng.h"
 #include "common/seeded-hash.h"
 
 #define CLIENT_LEGS_MAX 32 /* looked at when a leg searches its other one */
 #define CLIENT_BYTES    offsetof(VantageClient, hash)
-#define SERVICES_MAX    65536 /* whose capture is remembered */
-
-/* Whether an endpoint of a service is captured, as long as its slices are these. */
-typedef struct ServiceCapture {
-    uint64_t slices_generation;
-    bool captured;
-} ServiceCapture;
 
 struct VantageTable {
     const Inventory *inventory;
     const Translations *translations; /* or NULL */
     size_t max_connections;
-    GHashTable *legs;        /* a set, by key */
-    GHashTable *clients;     /* VantageClient (in the leg) -> first leg of its list */
-    GQueue used;             /* legs, least recently used first */
-    GHashTable *live_points; /* a set of CapturePoint ids */
-    GHashTable *captured;    /* pod uid -> number of live points */
-    GHashTable *services;    /* "namespace/name" -> ServiceCapture, for the points as they are */
-    uint64_t endpoints_examined;
+    GHashTable *legs;    /* a set, by key */
+    GHashTable *clients; /* VantageClient (in the leg) -> first leg of its list */
+    GQueue used;         /* legs, least recently used first */
+    VantageCaptured *captured;
     VantageService *held_service;
     uint64_t evicted;
 };
@@ -62,9 +53,7 @@ VantageTable *vantage_table_new(const Inventory *inventory, const Translations *
     table->legs = g_hash_table_new(leg_hash, leg_equal);
     table->clients = g_hash_table_new(client_hash, client_equal);
     g_queue_init(&table->used);
-    table->live_points = g_hash_table_new(NULL, NULL);
-    table->captured = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, NULL);
-    table->services = g_hash_table_new_full(seeded_str_hash, g_str_equal, g_free, g_free);
+    table->captured = vantage_captured_new(inventory);
     return table;
 }
 
@@ -134,75 +123,16 @@ VantageTable *vantage_table_free(VantageTable *table)
         forget(table, table->used.head->data);
     g_hash_table_destroy(table->legs);
     g_hash_table_destroy(table->clients);
-    g_hash_table_destroy(table->live_points);
-    g_hash_table_destroy(table->captured);
-    g_hash_table_destroy(table->services);
+    vantage_captured_free(table->captured);
     service_unref(table->held_service);
     g_free(table);
     return NULL;
 }
 
-/* ---- What is captured ------------------------------------------------------------------------*/
-
 static VantageService *share(VantageService *service)
 {
     service->refs++;
     return service;
-}
-
-void vantage_table_point_changed(VantageTable *table, const CapturePoint *point)
-{
-    gpointer id = GUINT_TO_POINTER(point->id);
-    if (g_hash_table_contains(table->live_points, id) == point->alive)
-        return;
-    if (point->alive)
-        g_hash_table_add(table->live_points, id);
-    else
-        g_hash_table_remove(table->live_points, id);
-    if (point->loopback || !*point->target_uid)
-        return;
-    guint count = GPOINTER_TO_UINT(g_hash_table_lookup(table->captured, point->target_uid));
-    count = point->alive ? count + 1 : count - 1;
-    if (count)
-        g_hash_table_insert(table->captured, g_strdup(point->target_uid), GUINT_TO_POINTER(count));
-    else
-        g_hash_table_remove(table->captured, point->target_uid);
-    g_hash_table_remove_all(table->services);
-}
-
-typedef struct SliceSearch {
-    VantageTable *table;
-    bool captured;
-} SliceSearch;
-
-static void search_slice(const Entity *slice, void *userdata)
-{
-    SliceSearch *search = userdata;
-    for (size_t i = 0; !search->captured && i < slice->n_endpoints; i++) {
-        search->captured =
-            g_hash_table_contains(search->table->captured, slice->endpoints[i].target_uid);
-        search->table->endpoints_examined++;
-    }
-}
-
-/* Only the service's own slices are looked at, and again only when they changed: with many services
- * something changes before every new connection. */
-static bool service_is_captured(VantageTable *table, const Entity *service)
-{
-    uint64_t generation = inventory_slices_generation(table->inventory, service);
-    g_autofree char *name = g_strdup_printf("%s/%s", service->namespace_name, service->name);
-    ServiceCapture *known = g_hash_table_lookup(table->services, name);
-    if (known && known->slices_generation == generation)
-        return known->captured;
-
-    SliceSearch search = {.table = table};
-    inventory_foreach_slice(table->inventory, service, search_slice, &search);
-    if (g_hash_table_size(table->services) >= SERVICES_MAX)
-        g_hash_table_remove_all(table->services);
-    known = g_new(ServiceCapture, 1);
-    *known = (ServiceCapture){generation, search.captured};
-    g_hash_table_replace(table->services, g_steal_pointer(&name), known);
-    return search.captured;
 }
 
 /* ---- Keys ------------------------------------------------------------------------------------*/
@@ -398,7 +328,7 @@ static void set_ends(VantageTable *table, VantageLeg *leg, const Flow *flow, uin
     inventory_lookup(table->inventory, &flow->server.address, flow->protocol, flow->server.port,
                      time_ns, &server);
     if (server.type == PEER_POD) {
-        leg->server_captured = g_hash_table_contains(table->captured, server.pod->uid);
+        leg->server_captured = vantage_captured_pod(table->captured, server.pod->uid);
         g_free(leg->server_uid);
         leg->server_uid = g_strdup(server.pod->uid);
     }
@@ -488,10 +418,10 @@ static void describe_leg(VantageTable *table, VantageLeg *leg, const VantagePack
     leg->client.hash = seeded_hash(&leg->client, CLIENT_BYTES);
     if (server->type == PEER_SERVICE) {
         leg->to_service = true;
-        leg->server_captured = service_is_captured(table, server->service);
+        leg->server_captured = vantage_captured_service(table->captured, server->service);
         leg->service = service_new(server->service);
     } else if (server->type == PEER_POD) {
-        leg->server_captured = g_hash_table_contains(table->captured, server->pod->uid);
+        leg->server_captured = vantage_captured_pod(table->captured, server->pod->uid);
         leg->server_uid = g_strdup(server->pod->uid);
     }
     if (info->has_ports && (server->type == PEER_SERVICE || server->type == PEER_POD)) {
@@ -548,7 +478,7 @@ static bool is_over(const VantageTable *table, const VantageLeg *leg, const Vant
         return true;
     uint32_t chosen = leg->points.chosen;
     return chosen && chosen != packet->point->id &&
-           !g_hash_table_contains(table->live_points, GUINT_TO_POINTER(chosen));
+           !vantage_captured_point(table->captured, chosen);
 }
 
 VantageLeg *vantage_table_find(VantageTable *table, const VantagePacket *packet)
@@ -603,7 +533,12 @@ void vantage_table_stats(const VantageTable *table, size_t *ret_connections, uin
     *ret_evicted = table->evicted;
 }
 
+void vantage_table_point_changed(VantageTable *table, const CapturePoint *point)
+{
+    vantage_captured_point_changed(table->captured, point);
+}
+
 uint64_t vantage_table_endpoints_examined(const VantageTable *table)
 {
-    return table->endpoints_examined;
+    return vantage_captured_examined(table->captured);
 }

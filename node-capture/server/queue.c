@@ -4,29 +4,15 @@
 #include <string.h>
 
 #include "common/pcapng/pcapng.h"
+#include "node-capture/server/queue-step.h"
 
 /* Batches below this are copied: sharing them would cost more (a slice in the transport, memory for
  * the room they do not use). */
 #define SHARE_BYTES (16u * 1024u)
 #define COPY_BYTES  (64u * 1024u) /* memory for copies is taken in such pieces */
 
-typedef struct Event {
-    NodeInterface *interface;
-    Entity *entity; /* both NULL: synced */
-    uint64_t deleted_ns;
-} Event;
-
-/* What is told between two batches, and the batch that follows. In the last step of a queue there
- * is none yet. */
-typedef struct Step {
-    GQueue events;         /* of Event * */
-    GArray *losses;        /* of QueueLoss; NULL: none */
-    uint64_t watermark_ns; /* after the batches of earlier steps; 0: none */
-    Batch *batch;
-} Step;
-
 struct Queue {
-    GQueue steps;       /* of Step *, at least one */
+    GQueue steps;       /* of QueueStep *, at least one */
     GQueue facts;       /* of Fact * */
     size_t facts_bytes; /* of their messages */
     unsigned facts_run; /* sent one behind the other */
@@ -47,48 +33,14 @@ struct Queue {
 
 /* ---- Steps -----------------------------------------------------------------------------------*/
 
-static Step *last_step(const Queue *queue)
+static QueueStep *last_step(const Queue *queue)
 {
     return queue->steps.tail->data;
 }
 
 static void push_step(Queue *queue)
 {
-    g_queue_push_tail(&queue->steps, g_slice_new0(Step));
-}
-
-static void event_free(void *data)
-{
-    Event *event = data;
-    node_interface_unref(event->interface);
-    entity_unref(event->entity);
-    g_slice_free(Event, event);
-}
-
-static void loss_clear(void *data)
-{
-    QueueLoss *loss = data;
-    node_interface_unref(loss->interface);
-    g_clear_pointer(&loss->detail, g_ref_string_release);
-}
-
-static QueueLoss loss_ref(const QueueLoss *loss)
-{
-    QueueLoss copy = *loss;
-    copy.interface = loss->interface ? node_interface_ref(loss->interface) : NULL;
-    copy.detail = loss->detail ? g_ref_string_acquire(loss->detail) : NULL;
-    return copy;
-}
-
-static void step_free(void *data)
-{
-    Step *step = data;
-    g_queue_clear_full(&step->events, event_free);
-    g_clear_pointer(&step->losses, g_array_unref);
-    if (step->batch) {
-        batch_unref(step->batch);
-    }
-    g_slice_free(Step, step);
+    g_queue_push_tail(&queue->steps, g_slice_new0(QueueStep));
 }
 
 static uint64_t batch_memory(const Batch *batch)
@@ -118,27 +70,6 @@ static void append_batch(Queue *queue, Batch *batch)
 
 /* ---- Losses ----------------------------------------------------------------------------------*/
 
-static void step_add_loss(Step *step, const QueueLoss *loss)
-{
-    if (!step->losses) {
-        step->losses = g_array_new(FALSE, FALSE, sizeof(QueueLoss));
-        g_array_set_clear_func(step->losses, loss_clear);
-    }
-    for (guint i = 0; i < step->losses->len; i++) {
-        QueueLoss *known = &g_array_index(step->losses, QueueLoss, i);
-        if (known->stage == loss->stage && known->interface == loss->interface &&
-            g_strcmp0(known->detail, loss->detail) == 0) {
-            known->packets += loss->packets;
-            known->from_ns = MIN(known->from_ns, loss->from_ns);
-            known->to_ns = MAX(known->to_ns, loss->to_ns);
-            known->unknown = known->unknown || loss->unknown;
-            return;
-        }
-    }
-    QueueLoss copy = loss_ref(loss);
-    g_array_append_val(step->losses, copy);
-}
-
 static NodeInterface *find_interface(Queue *queue, uint32_t id)
 {
     if (!queue->latest || queue->latest->id != id) {
@@ -149,7 +80,7 @@ static NodeInterface *find_interface(Queue *queue, uint32_t id)
 
 /* Tells the packets of a batch as dropped, by interface. Those of one interface mostly stand
  * together, and are added together: many pods may have lost packets in this step. */
-static void lose_batch(Queue *queue, Step *step, const Batch *batch)
+static void lose_batch(Queue *queue, QueueStep *step, const Batch *batch)
 {
     const Remora__V1__LossStage stage = REMORA__V1__LOSS_STAGE__LOSS_STAGE_SUBSCRIBER_QUEUE;
     PcapngPacket packet;
@@ -166,7 +97,7 @@ static void lose_batch(Queue *queue, Step *step, const Batch *batch)
         }
         NodeInterface *interface = find_interface(queue, packet.interface_id);
         if (loss.packets > 0 && interface != loss.interface) {
-            step_add_loss(step, &loss);
+            queue_step_add_loss(step, &loss);
             loss.packets = 0;
         }
         loss.interface = interface;
@@ -176,37 +107,18 @@ static void lose_batch(Queue *queue, Step *step, const Batch *batch)
         offset += (size_t)length;
     }
     if (loss.packets > 0) {
-        step_add_loss(step, &loss);
+        queue_step_add_loss(step, &loss);
     }
     if (count > 0) {
         loss = (QueueLoss){
             .stage = stage, .packets = count, .from_ns = batch->first_ns, .to_ns = batch->last_ns};
-        step_add_loss(step, &loss);
+        queue_step_add_loss(step, &loss);
     }
-}
-
-/* The step before the oldest batch becomes part of the one behind it. */
-static void merge_into_next(Step *step, Step *next)
-{
-    GQueue events = step->events;
-    g_queue_init(&step->events);
-    while (!g_queue_is_empty(&next->events)) {
-        g_queue_push_tail_link(&events, g_queue_pop_head_link(&next->events));
-    }
-    next->events = events;
-    next->watermark_ns = MAX(step->watermark_ns, next->watermark_ns);
-
-    GArray *later = next->losses;
-    next->losses = g_steal_pointer(&step->losses);
-    for (guint i = 0; later && i < later->len; i++) {
-        step_add_loss(next, &g_array_index(later, QueueLoss, i));
-    }
-    g_clear_pointer(&later, g_array_unref);
 }
 
 static bool drop_oldest(Queue *queue)
 {
-    Step *step = queue->steps.head->data;
+    QueueStep *step = queue->steps.head->data;
     if (!step->batch) {
         return false;
     }
@@ -217,8 +129,8 @@ static bool drop_oldest(Queue *queue)
         queue->filling = NULL;
     }
     g_queue_pop_head(&queue->steps);
-    merge_into_next(step, queue->steps.head->data);
-    step_free(step);
+    queue_step_merge(step, queue->steps.head->data);
+    queue_step_free(step);
     return true;
 }
 
@@ -377,7 +289,7 @@ Queue *queue_new(uint64_t limit_bytes, uint32_t snap_length, Filter *filter)
 Queue *queue_free(Queue *queue)
 {
     if (queue) {
-        g_queue_clear_full(&queue->steps, step_free);
+        g_queue_clear_full(&queue->steps, queue_step_free);
         g_queue_clear_full(&queue->facts, release_fact);
         g_hash_table_unref(queue->interfaces);
         filter_free(queue->filter);
@@ -386,11 +298,11 @@ Queue *queue_free(Queue *queue)
     return NULL;
 }
 
-static void push_event(Queue *queue, Event event)
+static void push_event(Queue *queue, QueueEvent event)
 {
     queue->filling = NULL; /* packets that come later stay behind the event */
     queue->n_events++;
-    g_queue_push_tail(&last_step(queue)->events, g_slice_dup(Event, &event));
+    g_queue_push_tail(&last_step(queue)->events, g_slice_dup(QueueEvent, &event));
 }
 
 void queue_interface(Queue *queue, NodeInterface *interface)
@@ -398,7 +310,7 @@ void queue_interface(Queue *queue, NodeInterface *interface)
     g_hash_table_insert(queue->interfaces, GUINT_TO_POINTER(interface->id),
                         node_interface_ref(interface));
     queue->latest = NULL;
-    push_event(queue, (Event){.interface = node_interface_ref(interface)});
+    push_event(queue, (QueueEvent){.interface = node_interface_ref(interface)});
 }
 
 bool queue_has_interface(const Queue *queue, uint32_t id)
@@ -408,12 +320,12 @@ bool queue_has_interface(const Queue *queue, uint32_t id)
 
 void queue_identity(Queue *queue, const Entity *entity, uint64_t deleted_ns)
 {
-    push_event(queue, (Event){.entity = entity_ref(entity), .deleted_ns = deleted_ns});
+    push_event(queue, (QueueEvent){.entity = entity_ref(entity), .deleted_ns = deleted_ns});
 }
 
 void queue_synced(Queue *queue)
 {
-    push_event(queue, (Event){0});
+    push_event(queue, (QueueEvent){0});
 }
 
 void queue_fact(Queue *queue, Fact *fact)
@@ -437,12 +349,12 @@ void queue_loss(Queue *queue, const QueueLoss *loss)
     } else if (loss->stage == REMORA__V1__LOSS_STAGE__LOSS_STAGE_CAPTURE_START) {
         queue->stats.start_losses++;
     }
-    step_add_loss(last_step(queue), loss);
+    queue_step_add_loss(last_step(queue), loss);
 }
 
 void queue_watermark(Queue *queue, uint64_t unix_ns)
 {
-    Step *step = last_step(queue);
+    QueueStep *step = last_step(queue);
     step->watermark_ns = MAX(step->watermark_ns, unix_ns);
 }
 
@@ -459,28 +371,28 @@ void queue_drop_all(Queue *queue)
     queue->facts_bytes = 0;
 }
 
-static void pop_event(Queue *queue, Step *step, QueueMessage *ret)
+static void pop_event(Queue *queue, QueueStep *step, QueueMessage *ret)
 {
-    Event *event = g_queue_pop_head(&step->events);
+    QueueEvent *event = g_queue_pop_head(&step->events);
     queue->n_events--;
     ret->type = event->interface ? QUEUE_INTERFACE : event->entity ? QUEUE_IDENTITY : QUEUE_SYNCED;
     ret->interface = g_steal_pointer(&event->interface);
     ret->entity = g_steal_pointer(&event->entity);
     ret->deleted_ns = event->deleted_ns;
-    event_free(event);
+    queue_event_free(event);
 }
 
-static void pop_loss(Step *step, QueueMessage *ret)
+static void pop_loss(QueueStep *step, QueueMessage *ret)
 {
     ret->type = QUEUE_LOSS;
-    ret->loss = loss_ref(&g_array_index(step->losses, QueueLoss, 0));
+    ret->loss = queue_loss_ref(&g_array_index(step->losses, QueueLoss, 0));
     g_array_remove_index(step->losses, 0);
     if (step->losses->len == 0) {
         g_clear_pointer(&step->losses, g_array_unref);
     }
 }
 
-static bool step_is_quiet(const Step *step)
+static bool step_is_quiet(const QueueStep *step)
 {
     return step->events.length == 0 && !step->losses;
 }
@@ -489,7 +401,7 @@ static bool step_is_quiet(const Step *step)
 static void pop_packets(Queue *queue, QueueMessage *ret)
 {
     StreamPackets *packets = &ret->packets;
-    Step *step;
+    QueueStep *step;
     while ((step = queue->steps.head->data)->batch && step_is_quiet(step) &&
            ret->n_batches < QUEUE_BATCHES_MAX) {
         Batch *batch = step->batch;
@@ -507,7 +419,7 @@ static void pop_packets(Queue *queue, QueueMessage *ret)
             queue->filling = NULL;
         }
         queue->told_watermark_ns = MAX(queue->told_watermark_ns, step->watermark_ns);
-        step_free(g_queue_pop_head(&queue->steps));
+        queue_step_free(g_queue_pop_head(&queue->steps));
     }
     /* What stands behind the last batch taken holds as well: everything that was given before it is
      * told or sent now. */
@@ -525,7 +437,7 @@ static bool packets_are_due(const Queue *queue, uint64_t now_ns)
 }
 
 /* Whether the next fact goes first. */
-static bool facts_are_due(const Queue *queue, const Step *step, uint64_t now_ns)
+static bool facts_are_due(const Queue *queue, const QueueStep *step, uint64_t now_ns)
 {
     return queue->facts.length > 0 &&
            (queue->facts_run < QUEUE_FACTS_RUN || !step->batch || !packets_are_due(queue, now_ns));
@@ -534,7 +446,7 @@ static bool facts_are_due(const Queue *queue, const Step *step, uint64_t now_ns)
 void queue_next(Queue *queue, uint64_t now_ns, QueueMessage *ret)
 {
     *ret = (QueueMessage){.type = QUEUE_NOTHING};
-    Step *step = queue->steps.head->data;
+    QueueStep *step = queue->steps.head->data;
     if (!g_queue_is_empty(&step->events)) {
         pop_event(queue, step, ret);
     } else if (step->losses) {
@@ -561,7 +473,7 @@ void queue_next(Queue *queue, uint64_t now_ns, QueueMessage *ret)
 
 uint64_t queue_due_ns(const Queue *queue)
 {
-    const Step *step = queue->steps.head->data;
+    const QueueStep *step = queue->steps.head->data;
     if (!step_is_quiet(step) || queue->facts.length > 0) {
         return 0;
     }
@@ -576,7 +488,7 @@ void queue_message_clear(QueueMessage *message)
     node_interface_unref(message->interface);
     entity_unref(message->entity);
     fact_unref(message->fact);
-    loss_clear(&message->loss);
+    queue_loss_clear(&message->loss);
     for (size_t i = 0; i < message->n_batches; i++) {
         if (message->batches[i]) {
             batch_unref(message->batches[i]);
@@ -587,7 +499,7 @@ void queue_message_clear(QueueMessage *message)
 
 bool queue_is_empty(const Queue *queue)
 {
-    const Step *step = queue->steps.head->data;
+    const QueueStep *step = queue->steps.head->data;
     return step_is_quiet(step) && !step->batch && queue->facts.length == 0;
 }
 

@@ -32,16 +32,28 @@ static Inventory *cluster(void)
     return inventory;
 }
 
+/* From the client's pod to the server's. */
+static PacketInfo to_server(void)
+{
+    return parse(&(FixturePacket){
+        .src = "10.1.0.1", .dst = "10.2.0.1", .protocol = 6, .src_port = 40000, .dst_port = 8080});
+}
+
+/* As it leaves the client's pod. */
+static AnnotateRequest outbound(const PacketInfo *info)
+{
+    return (AnnotateRequest){.point = &client_point,
+                             .info = info,
+                             .direction = PCAPNG_DIRECTION_OUTBOUND,
+                             .time_ns = T0};
+}
+
 static void test_both_ends(void)
 {
     Inventory *inventory = cluster();
     Annotator *annotator = annotator_new(inventory, NULL, true);
-    PacketInfo info = parse(&(FixturePacket){
-        .src = "10.1.0.1", .dst = "10.2.0.1", .protocol = 6, .src_port = 40000, .dst_port = 8080});
-    AnnotateRequest request = {.point = &client_point,
-                               .info = &info,
-                               .direction = PCAPNG_DIRECTION_OUTBOUND,
-                               .time_ns = T0};
+    PacketInfo info = to_server();
+    AnnotateRequest request = outbound(&info);
     Named named = name(annotator, &request);
     assert_has(named, IDENTITY_POD, IDENTITY_SRC, "client");
     assert_has(named, IDENTITY_POD, IDENTITY_DST, "server");
@@ -73,10 +85,7 @@ static void test_own_end_is_exact(void)
     /* An address that the inventory does not know yet, or knows as somebody else's. */
     PacketInfo info = parse(&(FixturePacket){
         .src = "10.2.0.1", .dst = "10.96.0.1", .protocol = 6, .src_port = 40000, .dst_port = 80});
-    AnnotateRequest request = {.point = &client_point,
-                               .info = &info,
-                               .direction = PCAPNG_DIRECTION_OUTBOUND,
-                               .time_ns = T0};
+    AnnotateRequest request = outbound(&info);
     Named named = name(annotator, &request);
     assert_has(named, IDENTITY_POD, IDENTITY_SRC, "client");
     assert_has(named, IDENTITY_SERVICE, IDENTITY_DST, "catalog");
@@ -99,12 +108,8 @@ static void test_attributes_once(void)
 {
     Inventory *inventory = cluster();
     Annotator *annotator = annotator_new(inventory, NULL, false);
-    PacketInfo info = parse(&(FixturePacket){
-        .src = "10.1.0.1", .dst = "10.2.0.1", .protocol = 6, .src_port = 40000, .dst_port = 8080});
-    AnnotateRequest request = {.point = &client_point,
-                               .info = &info,
-                               .direction = PCAPNG_DIRECTION_OUTBOUND,
-                               .time_ns = T0};
+    PacketInfo info = to_server();
+    AnnotateRequest request = outbound(&info);
     Named named = name(annotator, &request);
     assert_has(named, IDENTITY_UID, IDENTITY_SRC, "uid-client");
     assert_has(named, IDENTITY_LABEL, IDENTITY_SRC, "app=client");
@@ -165,12 +170,8 @@ static void test_late_knowledge(void)
 {
     Inventory *inventory = inventory_new();
     Annotator *annotator = annotator_new(inventory, NULL, false);
-    PacketInfo info = parse(&(FixturePacket){
-        .src = "10.1.0.1", .dst = "10.2.0.1", .protocol = 6, .src_port = 40000, .dst_port = 8080});
-    AnnotateRequest request = {.point = &client_point,
-                               .info = &info,
-                               .direction = PCAPNG_DIRECTION_OUTBOUND,
-                               .time_ns = T0};
+    PacketInfo info = to_server();
+    AnnotateRequest request = outbound(&info);
     Named named = name(annotator, &request);
     assert_not(named, IDENTITY_POD, IDENTITY_SRC, "client");
     named_clear(&named);
@@ -308,12 +309,8 @@ static void test_forget(void)
 {
     Inventory *inventory = cluster();
     Annotator *annotator = annotator_new(inventory, NULL, false);
-    PacketInfo info = parse(&(FixturePacket){
-        .src = "10.1.0.1", .dst = "10.2.0.1", .protocol = 6, .src_port = 40000, .dst_port = 8080});
-    AnnotateRequest request = {.point = &client_point,
-                               .info = &info,
-                               .direction = PCAPNG_DIRECTION_OUTBOUND,
-                               .time_ns = T0};
+    PacketInfo info = to_server();
+    AnnotateRequest request = outbound(&info);
     for (int round = 0; round < 2; round++) {
         Named named = name(annotator, &request);
         assert_has(named, IDENTITY_LABEL, IDENTITY_SRC, "app=client");
@@ -363,12 +360,8 @@ static void test_no_secrets(void)
     SocketTable *owners = socket_table_new(0);
     Annotator *annotator = annotator_new(inventory, NULL, false);
     annotator_set_owners(annotator, owners);
-    PacketInfo info = parse(&(FixturePacket){
-        .src = "10.1.0.1", .dst = "10.2.0.1", .protocol = 6, .src_port = 40000, .dst_port = 8080});
-    AnnotateRequest request = {.point = &client_point,
-                               .info = &info,
-                               .direction = PCAPNG_DIRECTION_OUTBOUND,
-                               .time_ns = T0};
+    PacketInfo info = to_server();
+    AnnotateRequest request = outbound(&info);
     own(owners, "uid-client", 40000, 0, "app", "curl", 4242);
     own_without(owners, "uid-server", 8080, 0, "web", "tomcat", 7, "Java is not hooked");
     /* Another reader asked. */
@@ -400,12 +393,8 @@ static void test_owners(void)
     SocketTable *owners = socket_table_new(0);
     Annotator *annotator = annotator_new(inventory, NULL, false);
     annotator_set_owners(annotator, owners);
-    PacketInfo info = parse(&(FixturePacket){
-        .src = "10.1.0.1", .dst = "10.2.0.1", .protocol = 6, .src_port = 40000, .dst_port = 8080});
-    AnnotateRequest request = {.point = &client_point,
-                               .info = &info,
-                               .direction = PCAPNG_DIRECTION_OUTBOUND,
-                               .time_ns = T0};
+    PacketInfo info = to_server();
+    AnnotateRequest request = outbound(&info);
     own(owners, "uid-client", 40000, 0, "app", "curl", 4242);
     Named named = name(annotator, &request); /* with the attributes */
     assert_has(named, IDENTITY_CONTAINER, IDENTITY_SRC, "app");
@@ -517,10 +506,7 @@ static void test_host_network(void)
     }
     PacketInfo info = parse(&(FixturePacket){
         .src = "10.1.0.1", .dst = "10.9.0.2", .protocol = 6, .src_port = 40000, .dst_port = 9100});
-    AnnotateRequest request = {.point = &client_point,
-                               .info = &info,
-                               .direction = PCAPNG_DIRECTION_OUTBOUND,
-                               .time_ns = T0};
+    AnnotateRequest request = outbound(&info);
     Named named = name(annotator, &request);
     assert_has(named, IDENTITY_NODE, IDENTITY_DST, "node-b");
     g_assert_null(strstr(named.text, "exporter"));

@@ -12,12 +12,12 @@ PORT = 8443
 COUNT = 5
 ROOT = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else None
 CONFIGURATION = """
-daemon off; user root; worker_processes 2; pid /work/pid; error_log stderr;
+daemon off; user root; worker_processes 2; pid /srv/remora/pid; error_log stderr;
 events { }
 http {
   access_log off;
   server {
-    listen PORT ssl; listen PORT quic reuseport; ssl_certificate /work/tls.crt; ssl_certificate_key /work/tls.key;
+    listen PORT ssl; listen PORT quic reuseport; ssl_certificate /srv/remora/tls.crt; ssl_certificate_key /srv/remora/tls.key;
     location / { default_type text/plain; return 200 "you asked for $request_uri\\n"; }
   }
 }
@@ -26,17 +26,17 @@ http {
 
 def start_server(cluster):
     cluster.make_certificate()
-    os.makedirs(f"{ROOT}/work", exist_ok=True)
+    os.makedirs(f"{ROOT}/srv/remora", exist_ok=True)
     for name in ("tls.crt", "tls.key"):
-        shutil.copy(f"{cluster.folder}/{name}", f"{ROOT}/work/{name}")
-    with open(f"{ROOT}/work/nginx.conf", "w", encoding="ascii") as file:
+        shutil.copy(f"{cluster.folder}/{name}", f"{ROOT}/srv/remora/{name}")
+    with open(f"{ROOT}/srv/remora/nginx.conf", "w", encoding="ascii") as file:
         file.write(CONFIGURATION.replace("PORT", str(PORT)))
-    cluster.spawn("server", ["chroot", ROOT, "nginx", "-e", "stderr", "-c", "/work/nginx.conf"], log="nginx.log")
+    cluster.spawn("server", ["chroot", ROOT, "nginx", "-e", "stderr", "-c", "/srv/remora/nginx.conf"], log="nginx.log")
     cluster.wait_port("server", PORT)
 
 
 def ask(cluster, uri, *options):
-    out = cluster.exec("client", ["chroot", ROOT, "curl", "-sS", "--max-time", "20", "--cacert", "/work/tls.crt", *options,
+    out = cluster.exec("client", ["chroot", ROOT, "curl", "-sS", "--max-time", "20", "--cacert", "/srv/remora/tls.crt", *options,
                                   f"https://10.244.1.2:{PORT}{uri}"], text=True, capture_output=True).stdout
     check_equal(out, f"you asked for {uri}\n", "answer")
 
