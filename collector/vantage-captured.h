@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What is captured: which points of capture are alive, so which pods, and so which services by one of
- * their endpoints. No I/O. One thread. */
+/* What is captured: which points of capture are alive, so which pods, and so which services by one
+ * of their endpoints. No I/O. One thread. */
 #pragma once
 
 #include <stdbool.h>
