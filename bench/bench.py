@@ -8,6 +8,8 @@ import sys
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(SOURCE, "bench/engines"), os.path.join(SOURCE, "tests/plugins")]
+# The lab's settings are read when they are first imported, and a lab of ./dev lab is not to be measured in.
+os.environ.setdefault("REMORA_LAB_STATE", "/var/lib/remora-lab-bench")
 
 import chain  # noqa: E402
 import identity  # noqa: E402

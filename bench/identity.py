@@ -75,7 +75,6 @@ def fill(processes, path):
 
 def sync(build, report, pairs):
     sys.path.insert(0, os.path.join(SOURCE, "tests/cluster"))
-    os.environ.setdefault("REMORA_LAB_STATE", "/var/lib/remora-lab-bench")
     import lab
     import processes
     from settings import path
