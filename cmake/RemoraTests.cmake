@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Test kinds: unit (g_test programs), fuzz-replay (a libFuzzer target over its corpus) and scripts.
 
-# What captures has the machine to itself; the others run two at a time. A test in the lab mostly waits for its cluster, so
-# tests of label "dissect" (tshark on files) run beside those, once the lab is up.
-function(remora_alone name)
+# What captures has the machine to itself, unless it says CALM: it judges no rates and counts nothing of the whole machine. The
+# others run two at a time. A test in the lab mostly waits for its cluster, so tests of label "dissect" (tshark on files) run
+# beside those, once the lab is up.
+function(remora_alone name calm)
     foreach(label ${ARGN})
         if(label MATCHES "^(bpf|e2e)$")
-            set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
+            if(NOT calm)
+                set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
+            endif()
         elseif(label STREQUAL "cluster")
             set_tests_properties(${name} PROPERTIES RESOURCE_LOCK lab)
         elseif(label STREQUAL "dissect")
@@ -27,7 +30,7 @@ function(remora_unit_test name)
     # 77 is how a test that cannot run here says so; it then has printed why.
     set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300 SKIP_RETURN_CODE 77
         ENVIRONMENT "G_TEST_SRCDIR=${CMAKE_CURRENT_SOURCE_DIR};G_DEBUG=fatal-criticals")
-    remora_alone(${name} ${ARG_LABELS})
+    remora_alone(${name} FALSE ${ARG_LABELS})
 endfunction()
 
 # remora_fuzz_test(NAME SOURCES... LIBS... CORPUS dir): SOURCES define LLVMFuzzerTestOneInput.
@@ -47,9 +50,9 @@ function(remora_fuzz_test name)
     endif()
 endfunction()
 
-# remora_script_test(NAME LABEL label COMMAND ...): an end-to-end test in Python or shell.
+# remora_script_test(NAME [CALM] LABEL label COMMAND ...): an end-to-end test in Python or shell.
 function(remora_script_test name)
-    cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "COMMAND" ${ARGN})
+    cmake_parse_arguments(ARG "CALM" "LABEL;TIMEOUT" "COMMAND" ${ARGN})
     if(NOT ARG_TIMEOUT)
         set(ARG_TIMEOUT 300)
     endif()
@@ -57,5 +60,5 @@ function(remora_script_test name)
     set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT ${ARG_TIMEOUT}
         SKIP_RETURN_CODE 77 ENVIRONMENT
         "REMORA_BUILD=${PROJECT_BINARY_DIR};REMORA_PLUGIN_BUILD=${REMORA_PLUGIN_BUILD};REMORA_SOURCE=${PROJECT_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
-    remora_alone(${name} ${ARG_LABEL})
+    remora_alone(${name} ${ARG_CALM} ${ARG_LABEL})
 endfunction()
