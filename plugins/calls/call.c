@@ -10,6 +10,15 @@ int64_t call_latency_ns(const Call *call)
     return MAX(0, call->response_ns - call->request_ns); /* clocks of two nodes */
 }
 
+char *call_duration_text(int64_t ns)
+{
+    if (ns < 1000000)
+        return g_strdup_printf("%.0f \xC2\xB5s", (double)ns / 1e3);
+    if (ns < 1000000000)
+        return g_strdup_printf("%.1f ms", (double)ns / 1e6);
+    return g_strdup_printf("%.2f s", (double)ns / 1e9);
+}
+
 const char *call_state_name(const Call *call)
 {
     static const char *const names[] = {
@@ -22,25 +31,19 @@ const char *call_state_name(const Call *call)
     return names[call->state];
 }
 
-static const char *duration(wmem_allocator_t *pool, int64_t ns)
+const char *call_request_line(wmem_allocator_t *pool, const Call *call)
 {
-    if (ns < 1000000)
-        return wmem_strdup_printf(pool, "%.0f \xC2\xB5s", (double)ns / 1e3);
-    if (ns < 1000000000)
-        return wmem_strdup_printf(pool, "%.1f ms", (double)ns / 1e6);
-    return wmem_strdup_printf(pool, "%.2f s", (double)ns / 1e9);
+    const char *method = call->method ? call->method : "?";
+
+    return call->target ? wmem_strdup_printf(pool, "%s %s", method, call->target) : method;
 }
 
 const char *call_summary(wmem_allocator_t *pool, const Call *call)
 {
-    wmem_strbuf_t *text = wmem_strbuf_new(pool, call->method ? call->method : "?");
     int64_t latency = call_latency_ns(call);
+    g_autofree char *time = latency >= 0 ? call_duration_text(latency) : NULL;
 
-    if (call->target)
-        wmem_strbuf_append_printf(text, " %s", call->target);
-    wmem_strbuf_append_printf(text, " \xE2\x86\x92 %s",
-                              call->status ? call->status : call_state_name(call));
-    if (latency >= 0)
-        wmem_strbuf_append_printf(text, " (%s)", duration(pool, latency));
-    return wmem_strbuf_get_str(text);
+    return wmem_strdup_printf(pool, "%s \xE2\x86\x92 %s%s%s%s", call_request_line(pool, call),
+                              call->status ? call->status : call_state_name(call), time ? " (" : "",
+                              time ? time : "", time ? ")" : "");
 }

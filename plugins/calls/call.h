@@ -56,6 +56,9 @@ typedef struct CallHalf {
 
 /* Nanoseconds from the end of the request to the end of the answer; -1 where one is missing. */
 int64_t call_latency_ns(const Call *call);
+/* "5.1 ms"; to be freed. */
+char *call_duration_text(int64_t ns);
 const char *call_state_name(const Call *call);
-/* "GET /items -> 200 OK (5.1 ms)", in that memory. */
+/* In that memory: "GET /items", and with what became of it: "GET /items -> 200 OK (5.1 ms)". */
+const char *call_request_line(wmem_allocator_t *pool, const Call *call);
 const char *call_summary(wmem_allocator_t *pool, const Call *call);

@@ -13,6 +13,7 @@
 
 #include "plugins/calls/engine.h"
 #include "plugins/calls/message.h"
+#include "plugins/stats/reports.h"
 
 static int proto_call;
 static int ett_call = -1;
@@ -41,11 +42,13 @@ static void add_number(const Shown *to, int field, uint32_t number)
     proto_item_set_generated(proto_tree_add_uint(to->tree, field, to->tvb, 0, 0, number));
 }
 
-/* What its answer told stands on the answer alone, so that each call is found once by a filter. */
-static void add_answer(const Shown *to, const Call *call)
+/* What became of a call stands where it ended and nowhere else, so that a filter finds each once,
+ * and finds the same in one pass as in two. */
+static void add_end(const Shown *to, const Call *call)
 {
     int64_t latency = call_latency_ns(call);
 
+    add_text(to, hf_state, call_state_name(call));
     add_text(to, hf_status, call->status);
     if (call->status_code >= 0)
         add_number(to, hf_status_code, (uint32_t)call->status_code);
@@ -60,31 +63,39 @@ static void add_answer(const Shown *to, const Call *call)
         add_number(to, hf_response_size, call->response_bytes);
     if (call->retries)
         add_number(to, hf_retries, call->retries);
+    if (call->request_frame)
+        add_number(to, hf_request_in, call->request_frame);
+}
+
+/* Only where the file has been read once it is known that nothing came. */
+static void add_beginning(const Shown *to, const Call *call)
+{
+    if (call->response_frame)
+        add_number(to, hf_response_in, call->response_frame);
+    else if (call->state == CALL_PENDING && PINFO_FD_VISITED(to->pinfo))
+        add_text(to, hf_state, call_state_name(call));
 }
 
 static void add_half(const Shown *to, const CallHalf *half)
 {
     const Call *call = half->call;
-    const char *summary = call_summary(to->pinfo->pool, call);
+    const char *summary =
+        half->ends ? call_summary(to->pinfo->pool, call) : call_request_line(to->pinfo->pool, call);
     proto_item *item = proto_tree_add_item(to->tree, proto_call, to->tvb, 0, 0, ENC_NA);
     Shown in = {to->tvb, to->pinfo, proto_item_add_subtree(item, ett_call)};
 
     proto_item_set_generated(item);
     proto_item_append_text(item, ", %s", summary);
+    add_text(&in, hf_summary, summary);
     add_text(&in, hf_protocol, call->protocol);
     add_text(&in, hf_method, call->method);
     add_text(&in, hf_target, call->target);
-    add_text(&in, hf_state, call_state_name(call));
-    if (half->ends)
-        add_answer(&in, call);
-    if (call->request_frame) {
+    if (call->request_frame)
         add_number(&in, hf_request_size, call->request_bytes);
-        if (call->request_frame != to->pinfo->num)
-            add_number(&in, hf_request_in, call->request_frame);
-    }
-    if (call->response_frame && call->response_frame != to->pinfo->num)
-        add_number(&in, hf_response_in, call->response_frame);
-    add_text(&in, hf_summary, summary);
+    if (half->ends)
+        add_end(&in, call);
+    else
+        add_beginning(&in, call);
 }
 
 /* ---- Packets ---------------------------------------------------------------------------------*/
@@ -160,6 +171,8 @@ void proto_register_k8s_call(void)
     call_tap = register_tap(CALL_TAP);
     call_engine_register(proto_call);
     register_init_routine(begin_file);
+    calls_report_register();
+    map_report_register();
 }
 
 void proto_reg_handoff_k8s_call(void)
