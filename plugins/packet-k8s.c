@@ -16,6 +16,7 @@
 
 #include "plugins/entities.h"
 #include "plugins/k8s-conversations.h"
+#include "plugins/names.h"
 #include "plugins/packet-option.h"
 #include "plugins/plaintext.h"
 #include "plugins/tls-ports.h"
@@ -62,52 +63,6 @@ static const value_string type_names[] = {
     {IDENTITY_PEER_EXTERNAL, "external"}, {0, NULL},
 };
 
-static const char *text_of(packet_info *pinfo, const IdentityTlv *tlv)
-{
-    if (tlv->length == 0)
-        return NULL;
-    return (const char *)get_utf_8_string(pinfo->pool, tlv->value, tlv->length);
-}
-
-static const IdentityTlv *service_namespace(const K8sEnd *end)
-{
-    const IdentityTlv *own = &end->text[IDENTITY_SERVICE_NAMESPACE];
-
-    return own->length > 0 ? own : &end->text[IDENTITY_NAMESPACE];
-}
-
-static const char *qualified_name(packet_info *pinfo, const IdentityTlv *namespace,
-                                  const IdentityTlv *name)
-{
-    if (namespace->length == 0)
-        return text_of(pinfo, name);
-    return wmem_strdup_printf(pinfo->pool, "%s/%s", text_of(pinfo, namespace),
-                              text_of(pinfo, name));
-}
-
-static const char *address_name(packet_info *pinfo, K8sDirection direction)
-{
-    const address *net = direction == K8S_SRC ? &pinfo->net_src : &pinfo->net_dst;
-    const address *any = direction == K8S_SRC ? &pinfo->src : &pinfo->dst;
-    const address *known = net->type != AT_NONE ? net : any;
-
-    return known->type != AT_NONE ? address_to_str(pinfo->pool, known) : NULL;
-}
-
-/* What an end is called for short; NULL when it has neither a name nor an address. */
-static const char *end_name(packet_info *pinfo, const K8sEnd *end, K8sDirection direction)
-{
-    const IdentityTlv *text = end->text;
-
-    if (end->type == IDENTITY_PEER_POD && text[IDENTITY_POD].length > 0)
-        return qualified_name(pinfo, &text[IDENTITY_NAMESPACE], &text[IDENTITY_POD]);
-    if (end->type == IDENTITY_PEER_SERVICE && text[IDENTITY_SERVICE].length > 0)
-        return qualified_name(pinfo, service_namespace(end), &text[IDENTITY_SERVICE]);
-    if (end->type == IDENTITY_PEER_NODE && text[IDENTITY_NODE].length > 0)
-        return text_of(pinfo, &text[IDENTITY_NODE]);
-    return address_name(pinfo, direction);
-}
-
 /* " (service catalog)" where the name does not tell it already. */
 static const char *service_note(packet_info *pinfo, const K8sEnd *end)
 {
@@ -121,7 +76,8 @@ static const char *service_note(packet_info *pinfo, const K8sEnd *end)
     if (own->length == 0 || (own->length == namespace->length &&
                              memcmp(own->value, namespace->value, own->length) == 0))
         own = &none;
-    return wmem_strdup_printf(pinfo->pool, " (service %s)", qualified_name(pinfo, own, service));
+    return wmem_strdup_printf(pinfo->pool, " (service %s)",
+                              k8s_qualified_name(pinfo, own, service));
 }
 
 /* Where the fields of an end go. */
@@ -165,14 +121,14 @@ static void add_uint(const EndTree *to, EndField field, uint32_t value)
 static void add_text(const EndTree *to, EndField field, const IdentityTlv *tlv)
 {
     if (tlv->length > 0 && is_wanted(to, field))
-        add_string(to, field, text_of(to->pinfo, tlv));
+        add_string(to, field, k8s_text(to->pinfo, tlv));
 }
 
 /* Where the packet does not say which container it is of, every container of the pod is named. */
 static void add_containers(const EndTree *to, const IdentityTlv *tlv,
                            const K8sAttributes *attributes)
 {
-    const char *own = text_of(to->pinfo, tlv);
+    const char *own = k8s_text(to->pinfo, tlv);
 
     if (own)
         add_string(to, END_CONTAINER, own);
@@ -201,7 +157,7 @@ static void add_end(const EndTree *to, const K8sEnd *end)
         add_string(to, END_POD_UID, attributes->uid);
     add_text(to, END_SERVICE, &text[IDENTITY_SERVICE]);
     if (text[IDENTITY_SERVICE].length > 0)
-        add_text(to, END_SERVICE_NAMESPACE, service_namespace(end));
+        add_text(to, END_SERVICE_NAMESPACE, k8s_service_namespace(end));
     add_text(to, END_NODE, &text[IDENTITY_NODE]);
     add_text(to, END_OWNER_TYPE, &text[IDENTITY_OWNER_TYPE]);
     add_text(to, END_OWNER_NAME, &text[IDENTITY_OWNER_NAME]);
@@ -253,7 +209,7 @@ static proto_item *add_identity(proto_tree *tree, tvbuff_t *tvb, packet_info *pi
 
         if (tlv->length > 0 && proto_field_is_referenced(k8s_tree, hf_packet[i]))
             proto_item_set_generated(
-                proto_tree_add_string(k8s_tree, hf_packet[i], tvb, 0, 0, text_of(pinfo, tlv)));
+                proto_tree_add_string(k8s_tree, hf_packet[i], tvb, 0, 0, k8s_text(pinfo, tlv)));
     }
     return item;
 }
@@ -290,7 +246,7 @@ static void show(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, const K8sO
         EndTree to = {.tree = tree, .direction = i};
 
         if (have_tap_listener(k8s_tap) || is_wanted(&to, END_NAME))
-            names[i] = end_name(pinfo, &identity.end[i], i);
+            names[i] = k8s_end_name(pinfo, &identity.end[i], i);
     }
     item = add_identity(tree, tvb, pinfo, &identity, names);
     if (r < 0)

@@ -4,6 +4,7 @@
 
 #include <epan/proto.h>
 
+#include "plugins/calls/calls.h"
 #include "plugins/packet-k8s.h"
 
 WS_DLL_PUBLIC_DEF const char plugin_version[] = REMORA_VERSION;
@@ -19,7 +20,13 @@ void plugin_register(void)
         .register_handoff = proto_reg_handoff_k8s,
     };
 
+    static proto_plugin call = {
+        .register_protoinfo = proto_register_k8s_call,
+        .register_handoff = proto_reg_handoff_k8s_call,
+    };
+
     proto_register_plugin(&k8s);
+    proto_register_plugin(&call);
 }
 
 #if WS_HAVE_PLUGIN_DESCRIBE

@@ -6,6 +6,8 @@
 
 #include <ws_version.h>
 
+#include <epan/proto.h>
+
 #include <wiretap/wtap_opttypes.h>
 
 #define WS_VERSION (WIRESHARK_VERSION_MAJOR * 100 + WIRESHARK_VERSION_MINOR)
@@ -52,3 +54,39 @@ static inline uint32_t ws_custom_binary(const wtap_optval_t *value, const uint8_
     epan_get_interface_name((pinfo)->epan, (pinfo)->rec->rec_header.packet_header.interface_id)
 #define ws_tvb_uint8 tvb_get_guint8
 #endif
+
+/* Of a field of text. Values are passed by themselves up to 4.2, by pointer after that. */
+static inline const char *ws_value_string(const field_info *info)
+{
+#if WS_VERSION >= 404
+    return fvalue_get_string(info->value);
+#else
+    return fvalue_get_string((fvalue_t *)&info->value);
+#endif
+}
+
+/* Of a field of a whole number or a flag; 0 of any other. */
+static inline int64_t ws_value_number(const field_info *info)
+{
+#if WS_VERSION >= 404
+    fvalue_t *value = info->value;
+#else
+    fvalue_t *value = (fvalue_t *)&info->value;
+#endif
+    ftenum_t type = info->hfinfo->type;
+
+    if (type == FT_BOOLEAN || type == FT_UINT40 || type == FT_UINT48 || type == FT_UINT56 ||
+        type == FT_UINT64)
+        return (int64_t)fvalue_get_uinteger64(value);
+    if (type == FT_INT40 || type == FT_INT48 || type == FT_INT56 || type == FT_INT64)
+        return fvalue_get_sinteger64(value);
+    if (IS_FT_INT32(type))
+        return fvalue_get_sinteger(value);
+    return IS_FT_UINT32(type) || type == FT_FRAMENUM ? (int64_t)fvalue_get_uinteger(value) : 0;
+}
+
+/* Whether this is tshark, which asks for all that it wants before it reads. */
+static inline bool ws_is_batch(void)
+{
+    return g_strcmp0(g_get_prgname(), "tshark") == 0;
+}
