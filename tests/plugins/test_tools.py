@@ -107,9 +107,17 @@ class Profile(WiresharkTest):
         cls.expected = []
         capture = Pcapng().interface("lab/node-a")
 
-        def add(rule, frame, src, dst, **packet):
-            capture.packet(frame, identity(src, dst, {"capture_node": "node-a", **packet}))
+        def add(rule, frame, src, dst, after_ns=1_000_000, **packet):
+            capture.packet(frame, identity(src, dst, {"capture_node": "node-a", **packet}), step_ns=after_ns)
             cls.expected.append((rule,))
+
+        def ask(seq):
+            add("Pod", tcp("10.1.0.1", "10.1.0.4", 40004, 6379, seq, seq, payload=b"*1\r\n$4\r\nPING\r\n"),
+                cls.FRONTEND, pod("shop", "other"))
+
+        def tell(rule, seq, text, **how):
+            add(rule, tcp("10.1.0.4", "10.1.0.1", 6379, 40004, seq, seq + 14, payload=text), pod("shop", "other"),
+                cls.FRONTEND, **how)
 
         add("Service", call, cls.FRONTEND, cls.CATALOG, flow=0x1234)
         add("TCP reset", tcp("10.1.0.2", "10.1.0.1", 7777, 40000, flags=0x14, ack=2), cls.CATALOG,
@@ -125,6 +133,11 @@ class Profile(WiresharkTest):
         add("Service", udp("10.1.0.1", "10.96.0.1", 9, 9, b"x"), cls.FRONTEND,
             {"type": SERVICE, "namespace": "shop", "service": "cache"})
         add("Pod", udp("10.1.0.1", "10.1.0.4", 9, 9, b"x"), cls.FRONTEND, pod("shop", "other"))
+        ask(1)
+        tell("Slow call", 1, b"+PONG PONG P\r\n", after_ns=1_500_000_000)
+        ask(15)
+        tell("Call failed", 15, b"-ERR no such\r\n")
+        ask(29)
         cls.file = cls.write("profile.pcapng", capture)
 
     def test_columns(self):
@@ -160,9 +173,10 @@ class Profile(WiresharkTest):
             for line in file:
                 enabled, label, expression, _ = line.strip().strip('"').split('","')
                 self.assertEqual(enabled, "TRUE")
-                shown[label] = self.frames(self.file, expression.replace("\\x22", '"'))
+                shown[label] = self.frames(self.file, expression.replace("\\x22", '"'), more=("-2",))
         self.assertEqual(shown, {
-            "Pods": [1, 2, 3, 4, 5, 7, 9], "Services": [1, 2, 3, 4, 8], "Rewritten": [1], "External": [6],
+            "Pods": [1, 2, 3, 4, 5, 7, *range(9, 15)], "Services": [1, 2, 3, 4, 8], "Rewritten": [1], "External": [6],
+            "Failed calls": [2, 3, 4, 5, 13], "Slow calls": [11], "No answer": [14],
             "HTTP errors": [3, 4], "DNS errors": [5], "TCP trouble": [2],
             "Not decrypted": []})
 
