@@ -21,6 +21,8 @@ typedef struct CallEnds {
     uint8_t type[CALL_SIDES];                     /* IdentityPeer */
 } CallEnds;
 
+/* Once, when the plugin registers. */
+void call_ends_register(void);
 /* Of the packet that goes from client to server, or back. Stays while the file is open; equal ends
  * are the same pointer. */
 const CallEnds *call_ends(packet_info *pinfo, bool from_client);

@@ -287,5 +287,6 @@ void call_engine_register(int proto)
     texts =
         wmem_map_new_autoreset(wmem_epan_scope(), wmem_file_scope(), wmem_str_hash, g_str_equal);
     keyed = wmem_map_new_autoreset(wmem_epan_scope(), wmem_file_scope(), hash_id, same_id);
+    call_ends_register();
     register_cleanup_routine(forget);
 }
