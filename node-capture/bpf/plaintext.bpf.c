@@ -210,6 +210,36 @@ static __always_inline void set_socket(struct plaintext_connection *connection, 
     socket->family = socket->remote_port ? family : 0;
 }
 
+static __always_inline bool has_socket(const struct plaintext_connection *connection)
+{
+    return connection->socket.family && connection->socket.family != PLAINTEXT_BY_RANDOM;
+}
+
+/* Where the library only gets memory, user space joins it with ClientHellos. It stands in the
+ * session from the handshake on, which is over, or in its early data, when bytes come. */
+static __always_inline void find_random(const struct tls_session *key,
+                                        struct plaintext_connection *connection, __u64 cookie)
+{
+    __u32 steps = cookie >> PLAINTEXT_STEPS_SHIFT & PLAINTEXT_STEPS_MAX;
+    __u64 at = key->session;
+    if (!steps || connection->socket.family) {
+        return;
+    }
+    for (__u32 i = 0; i < PLAINTEXT_STEPS_MAX; i++) {
+        if (i >= steps) {
+            break;
+        }
+        at += cookie >> (PLAINTEXT_OFFSET_SHIFT + PLAINTEXT_OFFSET_BITS * i) & 0xffff;
+        if (i + 1 < steps && bpf_copy_from_user(&at, sizeof(at), (void *)at)) {
+            return;
+        }
+    }
+    if (!bpf_copy_from_user(connection->socket.random, sizeof(connection->socket.random),
+                            (void *)at)) {
+        connection->socket.family = PLAINTEXT_BY_RANDOM;
+    }
+}
+
 static __always_inline int on_socket(struct sock *sk)
 {
     struct thread *thread = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), 0, 0);
@@ -220,7 +250,7 @@ static __always_inline int on_socket(struct sock *sk)
     struct tls_session key = {.session = call->session, .pid = current_pid()};
     struct plaintext_connection *connection = bpf_map_lookup_elem(&connections, &key);
     call->used_socket = true;
-    if (connection && !connection->socket.family) {
+    if (connection && !has_socket(connection)) {
         set_socket(connection, sk);
     }
     return 0;
@@ -316,7 +346,7 @@ static long on_chunk(__u32 number, struct copy *copy)
 }
 
 static __always_inline void take(const struct tls_session *key, __u8 direction, __u64 buffer,
-                                 __u64 length)
+                                 __u64 length, __u64 cookie)
 {
     __u32 netns = current_netns(), which = wanted(netns);
     struct plaintext_connection *connection = find_or_begin(key);
@@ -328,6 +358,7 @@ static __always_inline void take(const struct tls_session *key, __u8 direction, 
     if (told && !(which & TAKE_EVERY)) {
         return;
     }
+    find_random(key, connection, cookie);
     if (!(connection->flags & PLAINTEXT_TOLD)) {
         __u8 one = 1;
         bpf_map_update_elem(&processes, &key->pid, &one, BPF_ANY);
@@ -420,7 +451,7 @@ static __always_inline void push(struct pt_regs *context, __u32 kind)
 
 static __always_inline int on_enter(struct pt_regs *context)
 {
-    __u32 kind = (__u32)bpf_get_attach_cookie(context);
+    __u32 kind = (__u32)bpf_get_attach_cookie(context) & PLAINTEXT_KIND;
     if (!wanted(current_netns())) {
         __sync_fetch_and_add(&passed, 1);
         return 0;
@@ -490,7 +521,8 @@ static __always_inline __u64 count_of(const struct call *call, int result)
 
 static __always_inline int on_leave(struct pt_regs *context)
 {
-    __u32 kind = (__u32)bpf_get_attach_cookie(context);
+    __u64 cookie = bpf_get_attach_cookie(context);
+    __u32 kind = (__u32)cookie & PLAINTEXT_KIND;
     struct thread *thread = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), 0, 0);
     struct call call;
     if (!thread || !pop(thread, kind, PT_REGS_SP(context), &call)) {
@@ -514,7 +546,8 @@ static __always_inline int on_leave(struct pt_regs *context)
     } else if (!call.is_inner) {
         __u64 count = count_of(&call, result);
         if (count) {
-            take(&key, is_read(kind) ? PLAINTEXT_READ : PLAINTEXT_WRITTEN, call.buffer, count);
+            take(&key, is_read(kind) ? PLAINTEXT_READ : PLAINTEXT_WRITTEN, call.buffer, count,
+                 cookie);
         }
     }
     return 0;

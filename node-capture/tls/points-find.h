@@ -6,8 +6,9 @@
 #include "node-capture/tls/golang-table.h"
 #include "node-capture/tls/points.h"
 
-/* Adds those that symbols name. */
-void points_find_symbols(ElfImage *image, TlsPoints *points);
+/* Adds those that symbols name. `openssl`, `gnutls`: the ways to the client random in theirs. */
+void points_find_symbols(ElfImage *image, const TlsChain *openssl, const TlsChain *gnutls,
+                         TlsPoints *points);
 /* Adds those of Go's crypto/tls, which is in the file; all of them or none, and then `reason` says
  * why. */
 void points_find_golang(ElfImage *image, TlsPoints *points);

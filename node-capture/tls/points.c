@@ -126,7 +126,8 @@ static uint64_t address_of(const ElfSymbol *found, const char *name)
 }
 
 /* Then the functions that call them are not needed. */
-static bool add_openssl_internal(ElfImage *image, const ElfSymbol *found, TlsPoints *points)
+static bool add_openssl_internal(ElfImage *image, const ElfSymbol *found, const TlsChain *random,
+                                 TlsPoints *points)
 {
     const OpensslFunctions known = {
         .read = address_of(found, "SSL_read"),
@@ -136,9 +137,12 @@ static bool add_openssl_internal(ElfImage *image, const ElfSymbol *found, TlsPoi
         .write_ex2 = address_of(found, "SSL_write_ex2"),
     };
     TlsPoint read, write;
-    return known.read && known.read_ex && known.write && known.write_ex &&
-           points_find_openssl(image, &known, &read, &write) && points_add(image, points, read) &&
-           points_add(image, points, write);
+    if (!known.read || !known.read_ex || !known.write || !known.write_ex ||
+        !points_find_openssl(image, &known, &read, &write)) {
+        return false;
+    }
+    read.random = write.random = *random;
+    return points_add(image, points, read) && points_add(image, points, write);
 }
 
 static bool is_reading(TlsPointKind kind)
@@ -151,8 +155,10 @@ static bool is_writing(TlsPointKind kind)
     return kind == TLS_POINT_WRITE || kind == TLS_POINT_WRITE_EX || kind == TLS_POINT_WRITE_EX2;
 }
 
-void points_find_symbols(ElfImage *image, TlsPoints *points)
+void points_find_symbols(ElfImage *image, const TlsChain *openssl, const TlsChain *gnutls,
+                         TlsPoints *points)
 {
+    const TlsChain randoms[FAMILIES] = {[OPENSSL] = *openssl, [GNUTLS] = *gnutls};
     const char *names[FUNCTIONS];
     ElfSymbol found[FUNCTIONS];
     bool reads[FAMILIES] = {false}, writes[FAMILIES] = {false}, ends[FAMILIES] = {false};
@@ -166,7 +172,7 @@ void points_find_symbols(ElfImage *image, TlsPoints *points)
         writes[functions[i].family] |= is_there && is_writing(functions[i].kind);
         ends[functions[i].family] |= is_there && functions[i].kind == TLS_POINT_END;
     }
-    bool has_internal = add_openssl_internal(image, found, points);
+    bool has_internal = add_openssl_internal(image, found, openssl, points);
     for (size_t i = 0; i < FUNCTIONS; i++) {
         Family family = functions[i].family;
         bool is_covered = has_internal && family == OPENSSL &&
@@ -175,7 +181,8 @@ void points_find_symbols(ElfImage *image, TlsPoints *points)
             points_add(image, points,
                        (TlsPoint){.kind = functions[i].kind,
                                   .name = functions[i].name,
-                                  .address = found[i].address});
+                                  .address = found[i].address,
+                                  .random = randoms[family]});
         }
     }
 }
