@@ -25,6 +25,7 @@
 #define TAKE_REST        2 /* TlsTake of tls/keys.h */
 #define TAKE_EVERY       4
 #define APPLICATION_DATA 23 /* RFC 8446, 5.1 */
+#define PEEK             2  /* PR_MSG_PEEK of NSPR's prio.h */
 
 struct {
     __uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -186,6 +187,14 @@ static __always_inline void set_role(const struct tls_session *key, __u64 role)
     if (connection) {
         connection->flags =
             (connection->flags & ~(__u64)(PLAINTEXT_CLIENT | PLAINTEXT_SERVER)) | role;
+    }
+}
+
+/* A descriptor with another layer on it leads elsewhere. */
+static __always_inline void set_role_of_known(const struct tls_session *key, __u64 role)
+{
+    if (bpf_map_lookup_elem(&connections, key)) {
+        set_role(key, role);
     }
 }
 
@@ -381,16 +390,28 @@ static __always_inline void take(const struct tls_session *key, __u8 direction, 
     bpf_loop((__u32)((length + PLAINTEXT_CHUNK - 1) / PLAINTEXT_CHUNK), on_chunk, &copy, 0);
 }
 
+/* Bytes that cannot be taken: those behind them show the hole. */
+static __always_inline void pass_by(const struct tls_session *key, __u8 direction, __s64 length)
+{
+    struct plaintext_connection *connection = bpf_map_lookup_elem(&connections, key);
+    if (connection && length > 0) {
+        __sync_fetch_and_add(&connection->offsets[direction & 1], length);
+        __sync_fetch_and_add(&unreadable, length);
+    }
+}
+
 /* ---- Functions of C libraries --------------------------------------------------------------- */
 
 static __always_inline bool is_read(__u32 kind)
 {
-    return kind == TLS_POINT_READ || kind == TLS_POINT_READ_EX;
+    return kind == TLS_POINT_READ || kind == TLS_POINT_READ_EX || kind == TLS_POINT_RECV ||
+           kind == TLS_POINT_UNSEEN_READ;
 }
 
 static __always_inline bool is_write(__u32 kind)
 {
-    return kind == TLS_POINT_WRITE || kind == TLS_POINT_WRITE_EX || kind == TLS_POINT_WRITE_EX2;
+    return kind == TLS_POINT_WRITE || kind == TLS_POINT_WRITE_EX || kind == TLS_POINT_WRITE_EX2 ||
+           kind == TLS_POINT_WRITE_ALL || kind == TLS_POINT_UNSEEN_WRITE;
 }
 
 /* Where the stack pointer is when the function has returned. */
@@ -415,14 +436,14 @@ static __always_inline void forget_left(struct thread *thread, __u64 stack)
     }
 }
 
-static __always_inline void push(struct pt_regs *context, __u32 kind)
+static __always_inline void push(struct pt_regs *context, __u32 kind, __u64 session)
 {
     struct thread *thread = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), 0,
                                                  BPF_LOCAL_STORAGE_GET_F_CREATE);
     if (!thread) {
         return;
     }
-    __u64 stack = stack_behind(context), session = PT_REGS_PARM1(context);
+    __u64 stack = stack_behind(context);
     __u64 third = PT_REGS_PARM3(context), fourth = PT_REGS_PARM4(context),
           fifth = PT_REGS_PARM5(context);
     asm volatile("" : "+r"(third), "+r"(fourth), "+r"(fifth)); /* lest one read be made of all */
@@ -449,14 +470,31 @@ static __always_inline void push(struct pt_regs *context, __u32 kind)
     thread->depth++;
 }
 
+/* NSPR's descriptors change places when a layer is pushed on one; what they lead to stays. */
+static __always_inline __u64 session_of(__u64 argument, __u64 cookie)
+{
+    __u64 session = 0;
+    if (!(cookie & PLAINTEXT_BY_DESCRIPTOR)) {
+        return argument;
+    }
+    bpf_copy_from_user(&session, sizeof(session), (void *)(argument + sizeof(session)));
+    return session;
+}
+
 static __always_inline int on_enter(struct pt_regs *context)
 {
-    __u32 kind = (__u32)bpf_get_attach_cookie(context) & PLAINTEXT_KIND;
+    __u64 cookie = bpf_get_attach_cookie(context);
+    __u32 kind = (__u32)cookie & PLAINTEXT_KIND;
     if (!wanted(current_netns())) {
         __sync_fetch_and_add(&passed, 1);
         return 0;
     }
     struct tls_session key = {.session = PT_REGS_PARM1(context), .pid = current_pid()};
+    if (kind == TLS_POINT_NEW || kind == TLS_POINT_NEW_AT) {
+        push(context, kind, key.session);
+        return 0;
+    }
+    key.session = session_of(key.session, cookie);
     switch (kind) {
     case TLS_POINT_BEGIN:
         begin(&key, role_of(&key));
@@ -470,13 +508,17 @@ static __always_inline int on_enter(struct pt_regs *context)
     case TLS_POINT_SERVER:
         set_role(&key, PLAINTEXT_SERVER);
         return 0;
-    case TLS_POINT_NEW:
-    case TLS_POINT_NEW_AT:
+    case TLS_POINT_ROLE:
+        set_role_of_known(&key, (int)PT_REGS_PARM2(context) ? PLAINTEXT_SERVER : PLAINTEXT_CLIENT);
+        return 0;
+    case TLS_POINT_RECV:
+        if (PT_REGS_PARM4(context) & PEEK) {
+            return 0;
+        }
         break;
-    default:
-        find_or_begin(&key);
     }
-    push(context, kind);
+    find_or_begin(&key);
+    push(context, kind, key.session);
     return 0;
 }
 
@@ -509,10 +551,14 @@ static __always_inline void on_handshake_done(const struct tls_session *key,
 static __always_inline __u64 count_of(const struct call *call, int result)
 {
     __u64 count = 0;
+    if (call->kind == TLS_POINT_WRITE_ALL) {
+        return result == 0 ? call->length : 0;
+    }
     if (result <= 0) {
         return 0;
     }
-    if (call->kind == TLS_POINT_READ || call->kind == TLS_POINT_WRITE) {
+    if (call->kind == TLS_POINT_READ || call->kind == TLS_POINT_WRITE ||
+        call->kind == TLS_POINT_RECV) {
         return (__u64)result;
     }
     bpf_copy_from_user(&count, sizeof(count), (void *)call->count_at);
@@ -532,6 +578,7 @@ static __always_inline int on_leave(struct pt_regs *context)
     int result = (int)PT_REGS_RC(context);
     if (kind == TLS_POINT_NEW) {
         key.session = PT_REGS_RC(context);
+        key.session = key.session ? session_of(key.session, cookie) : 0;
         if (key.session) {
             begin(&key, 0);
         }
@@ -543,6 +590,8 @@ static __always_inline int on_leave(struct pt_regs *context)
         }
     } else if (kind == TLS_POINT_HANDSHAKE) {
         on_handshake_done(&key, &call, result);
+    } else if (kind == TLS_POINT_UNSEEN_READ || kind == TLS_POINT_UNSEEN_WRITE) {
+        pass_by(&key, is_read(kind) ? PLAINTEXT_READ : PLAINTEXT_WRITTEN, PT_REGS_RC(context));
     } else if (!call.is_inner) {
         __u64 count = count_of(&call, result);
         if (count) {

@@ -25,7 +25,7 @@ typedef struct Kernel {
     GMutex lock;    /* of these */
     GArray *wanted; /* of TlsWanted: what was asked for, if it was since the last look; else NULL */
     bool stop;
-    TlsHooks *counted;  /* `hooks`, to be asked what it counts */
+    TlsHooks *counted; /* `hooks`, to be asked what it counts */
     PlaintextHooks *counted_plaintext;
     TlsKeysStats stats; /* of what was unloaded, and what the thread counts */
 
@@ -37,7 +37,7 @@ typedef struct Kernel {
     KeyLines *lines;
     WireRandoms *randoms;
     WireSockets *sockets;
-    uint64_t unknown; /* of wire_sockets_unknown(), what is in `stats` */
+    uint64_t unknown;          /* of wire_sockets_unknown(), what is in `stats` */
     PlaintextHooks *plaintext; /* while it is wanted in one of them, else NULL */
     GHashTable
         *settled; /* MappedId -> its file's number: needs no further look when mapped again */

@@ -282,7 +282,8 @@ static bool belongs(const TlsPoint *point, unsigned link)
 /* The way to the client random is left out where it does not fit in. */
 static uint64_t cookie_of(const TlsPoint *point)
 {
-    uint64_t cookie = (uint64_t)point->kind | (point->on_stack ? PLAINTEXT_ON_STACK : 0);
+    uint64_t cookie = (uint64_t)point->kind | (point->on_stack ? PLAINTEXT_ON_STACK : 0) |
+                      (point->by_descriptor ? PLAINTEXT_BY_DESCRIPTOR : 0);
     const TlsChain *way = &point->random;
     uint64_t offsets = 0;
     if (way->count > PLAINTEXT_STEPS_MAX) {

@@ -21,5 +21,9 @@ typedef struct OpensslFunctions {
 bool points_find_openssl(ElfImage *image, const OpensslFunctions *functions, TlsPoint *ret_read,
                          TlsPoint *ret_write);
 
+/* Adds those of NSS's libssl3, which is in the file, but for what has symbols. False: its table of
+ * functions was not found, and none is added. */
+bool points_find_nss(ElfImage *image, TlsPoints *points);
+
 /* False: there is no room, or it is not code of the file. */
 bool points_add(const ElfImage *image, TlsPoints *points, TlsPoint point);

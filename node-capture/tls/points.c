@@ -5,7 +5,7 @@
 
 /* Functions of one library stand together: where it has neither read nor write, the others are
  * somebody else's of that name. */
-typedef enum Family { OPENSSL, GNUTLS, MBEDTLS, WOLFSSL, S2N, FAMILIES } Family;
+typedef enum Family { OPENSSL, GNUTLS, NSS, MBEDTLS, WOLFSSL, S2N, FAMILIES } Family;
 
 static const struct {
     const char *name;
@@ -48,6 +48,12 @@ static const struct {
     {"wolfSSL_accept", WOLFSSL, TLS_POINT_HANDSHAKE},
     {"wolfSSL_read", WOLFSSL, TLS_POINT_READ},
     {"wolfSSL_write", WOLFSSL, TLS_POINT_WRITE},
+    {"SSL_sendfile", OPENSSL, TLS_POINT_UNSEEN_WRITE},
+    {"gnutls_record_recv_packet", GNUTLS, TLS_POINT_UNSEEN_READ},
+    {"gnutls_record_send_early_data", GNUTLS, TLS_POINT_WRITE_ALL},
+    {"gnutls_record_recv_early_data", GNUTLS, TLS_POINT_READ},
+    {"SSL_ImportFD", NSS, TLS_POINT_NEW},
+    {"SSL_ResetHandshake", NSS, TLS_POINT_ROLE},
     {"s2n_connection_new", S2N, TLS_POINT_NEW},
     {"s2n_connection_wipe", S2N, TLS_POINT_BEGIN},
     {"s2n_connection_free", S2N, TLS_POINT_END},
@@ -69,6 +75,10 @@ bool tls_point_returns(TlsPointKind kind)
     case TLS_POINT_READ_EX:
     case TLS_POINT_WRITE_EX:
     case TLS_POINT_WRITE_EX2:
+    case TLS_POINT_RECV:
+    case TLS_POINT_WRITE_ALL:
+    case TLS_POINT_UNSEEN_READ:
+    case TLS_POINT_UNSEEN_WRITE:
         return true;
     default:
         return false;
@@ -90,6 +100,11 @@ const char *tls_point_kind_name(TlsPointKind kind)
         [TLS_POINT_READ_EX] = "read",
         [TLS_POINT_WRITE_EX] = "write",
         [TLS_POINT_WRITE_EX2] = "write",
+        [TLS_POINT_RECV] = "read",
+        [TLS_POINT_ROLE] = "role",
+        [TLS_POINT_WRITE_ALL] = "write",
+        [TLS_POINT_UNSEEN_READ] = "read unseen",
+        [TLS_POINT_UNSEEN_WRITE] = "write unseen",
         [TLS_POINT_GO_CLIENT] = "client handshake",
         [TLS_POINT_GO_SERVER] = "server handshake",
         [TLS_POINT_GO_WRITE] = "write",
@@ -172,6 +187,9 @@ void points_find_symbols(ElfImage *image, const TlsChain *openssl, const TlsChai
         writes[functions[i].family] |= is_there && is_writing(functions[i].kind);
         ends[functions[i].family] |= is_there && functions[i].kind == TLS_POINT_END;
     }
+    /* Its others are in no symbol table. */
+    reads[NSS] = writes[NSS] = ends[NSS] =
+        address_of(found, "SSL_ImportFD") && points_find_nss(image, points);
     bool has_internal = add_openssl_internal(image, found, openssl, points);
     for (size_t i = 0; i < FUNCTIONS; i++) {
         Family family = functions[i].family;
@@ -180,6 +198,7 @@ void points_find_symbols(ElfImage *image, const TlsChain *openssl, const TlsChai
         if (reads[family] && writes[family] && ends[family] && found[i].address && !is_covered) {
             points_add(image, points,
                        (TlsPoint){.kind = functions[i].kind,
+                                  .by_descriptor = family == NSS,
                                   .name = functions[i].name,
                                   .address = found[i].address,
                                   .random = randoms[family]});

@@ -23,8 +23,9 @@ typedef struct TlsChain {
 
 typedef struct TlsPoint {
     TlsPointKind kind;
-    bool on_stack;            /* Go: arguments and results are there */
-    const char *name;         /* of the function; static */
+    bool on_stack;      /* Go: arguments and results are there */
+    bool by_descriptor; /* NSS: the session is what the second word of a PRFileDesc points to */
+    const char *name;   /* of the function; static */
     uint64_t address, offset; /* in memory before relocation; in the file, as uprobes want it */
     TlsChain random;          /* from the session to its client random, if it is known */
 } TlsPoint;

@@ -34,8 +34,8 @@ typedef struct Connection {
     State state;
     Key key;
     uint64_t since_ns;
-    GQueue pieces;     /* of Piece, while it waits */
-    bool is_server;    /* this and below: once it is known */
+    GQueue pieces;  /* of Piece, while it waits */
+    bool is_server; /* this and below: once it is known */
     uint8_t family;
     TlsAddress local, remote;
     GList link; /* while it waits in `waiting`, else in `used` */
@@ -50,9 +50,9 @@ typedef struct Piece {
 struct WireSockets {
     const WireSocketsCallbacks *callbacks;
     void *userdata;
-    GHashTable *hellos; /* a set of Hello, by key */
-    GQueue by_age;      /* of Hello */
-    bool fresh;         /* hellos came since the last look */
+    GHashTable *hellos;      /* a set of Hello, by key */
+    GQueue by_age;           /* of Hello */
+    bool fresh;              /* hellos came since the last look */
     GHashTable *connections; /* &connection->id -> Connection */
     GQueue waiting;          /* of Connection, the longest waiting first */
     GQueue used;             /* the others, the longest unused first */

@@ -3,8 +3,9 @@
 """Plaintext of real programs in pods: beside their encrypted packets, from one end, and only where it was asked for."""
 import os
 
-from common import check, check_equal, main, start_nodes, wireshark
-from tls import VERSIONS, Capture, pods, until_hooked
+from common import check, check_equal, main, start_nodes, wait_for, wireshark
+from tls import VERSIONS, Capture, body_text, links, pods, until_hooked
+from tls_matrix import PORT, PYTHON, Library, ask as ask_library, program, server, start_tls_server
 
 PLAINTEXT = 'frame.interface_name contains "/plaintext"'
 
@@ -44,5 +45,63 @@ def of_both_ends(folder):
     check(tools.fields(paths["plaintext"], "tls.handshake.type == 1", "frame.number"), "the encrypted packets are there")
 
 
+MEMORY = {
+    "node": Library(["node", program("client.js")], server("node", program("server.js"))),
+    "asyncio": Library([PYTHON, program("asynchronous.py"), "client"], server(PYTHON, program("asynchronous.py"), "server")),
+}
+ENDS = ("client", "server")
+
+
+def ask_memory(cluster, mode):
+    """Two connections of each library and version; returns what was asked of which port."""
+    asked = []
+    for number, (name, library) in enumerate(MEMORY.items()):
+        for version in VERSIONS:
+            paths = [f"/{mode}/{name}/{version}/{part}" for part in "ab"]
+            answers = ask_library(cluster, library.client, PORT + number, version, paths)
+            check_equal([body for _, body in answers], [f"you asked for {path}" for path in paths], f"{name}, {version}")
+            asked += [(path, str(PORT + number)) for path in paths]
+    return asked
+
+
+def of_memory(folder):
+    """Libraries that never see a socket: the same addresses and names as of others, each with the ports of its own
+    encrypted connection."""
+    tools, paths, asked = wireshark(folder), {}, {}
+    with pods(folder) as cluster:
+        cluster.make_certificate()
+        for number, library in enumerate(MEMORY.values()):
+            start_tls_server(cluster, library.server, PORT + number)
+        endpoints, processes = start_nodes(cluster)
+        for mode in ("plaintext", "auto"):
+            paths[mode] = os.path.join(folder, f"{mode}.pcapng")
+            with Capture(cluster, endpoints.values(), paths[mode], "--tls", mode, "--vantage", "all"):
+                # In each of the two files: secrets, entries, returns.
+                wait_for(lambda: links(processes["worker-1"]) >= 6, "hooks in both servers")
+                asked[mode] = ask_memory(cluster, mode)
+    encrypted = {tuple(row) for row in tools.fields(paths["plaintext"], "tls.handshake.type == 1", "tcp.srcport", "tcp.dstport")}
+    check_equal(len(encrypted), len(asked["plaintext"]), "connections")
+    rows = tools.fields(paths["plaintext"], f"http.request && {PLAINTEXT}", "http.request.uri", "tcp.dstport", "tcp.srcport",
+                        "ip.src", "ip.dst", "k8s.src.name", "k8s.dst.name", "k8s.capture.pod.name", "k8s.l7")
+    ports = {row[0]: row[2] for row in rows}
+    check_equal({(ports[path], port) for path, port in asked["plaintext"]}, encrypted, "ports of the encrypted connections")
+    check_equal(sorted(rows), sorted((path, port, ports[path], "10.244.1.3", "10.244.1.2", "shop/client", "shop/server",
+                                      f"shop/{end}", "http") for path, port in asked["plaintext"] for end in ENDS), "requests")
+    answers = tools.fields(paths["plaintext"], f"http.response && {PLAINTEXT}", "tcp.dstport", "ip.src", "ip.dst",
+                           "k8s.src.name", "k8s.capture.pod.name", "http.file_data")
+    check_equal(sorted((*row[:5], body_text(row[5]).strip()) for row in answers),
+                sorted((ports[path], "10.244.1.2", "10.244.1.3", "shop/server", f"shop/{end}", f"you asked for {path}")
+                       for path, _ in asked["plaintext"] for end in ENDS), "answers")
+    # Begun and ended by the same two ends; nothing without addresses.
+    for flag in ("syn", "fin"):
+        check_equal(len(tools.fields(paths["plaintext"], f"tcp.flags.{flag} == 1 && {PLAINTEXT} && ip.addr == 10.244.1.3", "frame.number")),
+                    2 * len(rows), f"{flag} of both sides, at both ends")
+    check_equal(tools.fields(paths["plaintext"], f"{PLAINTEXT} && ip.addr == 0.0.0.0", "frame.number"), [], "packets without addresses")
+    check_equal(tools.fields(paths["plaintext"], f"tcp.analysis.flags && {PLAINTEXT}", "_ws.col.Info"), [], "anything strange")
+    check_equal(tools.fields(paths["auto"], PLAINTEXT, "frame.number"), [], "plaintext beside secrets")
+    # The second sight of a packet is a retransmission to the dissector of TCP.
+    check_equal(tools.fields(paths["auto"], "http.request && tls", "http.request.uri"), [(path,) for path, _ in asked["auto"]], "decrypted")
+
+
 if __name__ == "__main__":
-    main(of_both_ends)
+    main(of_both_ends, of_memory)
