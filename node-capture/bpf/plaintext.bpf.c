@@ -25,7 +25,6 @@
 #define TAKE_REST        2 /* TlsTake of tls/keys.h */
 #define TAKE_EVERY       4
 #define APPLICATION_DATA 23 /* RFC 8446, 5.1 */
-#define PEEK             2  /* PR_MSG_PEEK of NSPR's prio.h */
 
 struct {
     __uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -190,14 +189,6 @@ static __always_inline void set_role(const struct tls_session *key, __u64 role)
     }
 }
 
-/* A descriptor with another layer on it leads elsewhere. */
-static __always_inline void set_role_of_known(const struct tls_session *key, __u64 role)
-{
-    if (bpf_map_lookup_elem(&connections, key)) {
-        set_role(key, role);
-    }
-}
-
 /* ---- Sockets -------------------------------------------------------------------------------- */
 
 static __always_inline void set_socket(struct plaintext_connection *connection, struct sock *sk)
@@ -279,93 +270,25 @@ int BPF_PROG(on_receive, struct sock *sk, int result, int flags)
 
 /* ---- Bytes ---------------------------------------------------------------------------------- */
 
-struct copy {
-    __u64 from;
-    __u64 left;
-    bool is_over;                 /* the rest cannot be read */
-    struct plaintext_event event; /* of the next chunk */
-};
+#include "node-capture/bpf/plaintext-copy.bpf.h"
 
-static __always_inline void give_up(struct copy *copy, __u64 *counter)
+/* Not static: so it is verified once, and not for each place that calls it. */
+__noinline int take(const struct tls_session *of, __u8 direction, __u64 buffer, __u64 length,
+                    __u64 cookie)
 {
-    __sync_fetch_and_add(counter, copy->event.length);
-}
-
-/* A record of the ring that is waited for holds up those of everybody behind it. So what may sleep
- * is done first, and the copy itself does not. */
-static __always_inline void fetch_pages(__u64 from, __u32 length)
-{
-    char byte;
-    for (int i = 0; i < PLAINTEXT_CHUNK / PAGE_BYTES + 1; i++) {
-        __u64 at = i == 0 ? from : (from & ~(__u64)(PAGE_BYTES - 1)) + (__u64)i * PAGE_BYTES;
-        if (at >= from + length) {
-            break;
-        }
-        bpf_copy_from_user(&byte, sizeof(byte), (void *)at);
+    if (!of) {
+        return 0;
     }
-}
-
-#define COPY_CHUNK(room)                                                                          \
-    do {                                                                                          \
-        struct plaintext_event *event = bpf_ringbuf_reserve(&events, sizeof(*event) + (room), 0); \
-        __u32 length = copy->event.length;                                                        \
-        if (!event) {                                                                             \
-            give_up(copy, &lost);                                                                 \
-            return;                                                                               \
-        }                                                                                         \
-        *event = copy->event;                                                                     \
-        asm volatile("" : "+r"(length));                                                          \
-        if (length > (room)) {                                                                    \
-            length = (room);                                                                      \
-        }                                                                                         \
-        if (bpf_probe_read_user(event->data, length, (void *)copy->from) < 0) {                   \
-            give_up(copy, &unreadable);                                                           \
-            copy->is_over = true;                                                                 \
-            bpf_ringbuf_discard(event, 0);                                                        \
-            return;                                                                               \
-        }                                                                                         \
-        __sync_fetch_and_add(&taken, length);                                                     \
-        bpf_ringbuf_submit(event, how_to_submit());                                               \
-    } while (0)
-
-/* Records of the ring have a length that is known when the program is loaded. */
-static __always_inline void copy_chunk(struct copy *copy)
-{
-    if (copy->event.length <= 256) {
-        COPY_CHUNK(256);
-    } else if (copy->event.length <= 1024) {
-        COPY_CHUNK(1024);
-    } else if (copy->event.length <= 4096) {
-        COPY_CHUNK(4096);
-    } else {
-        COPY_CHUNK(PLAINTEXT_CHUNK);
-    }
-}
-
-static long on_chunk(__u32 number, struct copy *copy)
-{
-    __u64 length = copy->left < PLAINTEXT_CHUNK ? copy->left : PLAINTEXT_CHUNK;
-    copy->event.length = (__u32)length;
-    fetch_pages(copy->from, (__u32)length);
-    copy_chunk(copy);
-    copy->from += length;
-    copy->left -= length;
-    copy->event.offset += length;
-    return copy->is_over;
-}
-
-static __always_inline void take(const struct tls_session *key, __u8 direction, __u64 buffer,
-                                 __u64 length, __u64 cookie)
-{
+    const struct tls_session copied = *of, *key = &copied;
     __u32 netns = current_netns(), which = wanted(netns);
     struct plaintext_connection *connection = find_or_begin(key);
     if (!which || !connection) {
-        return;
+        return 0;
     }
     __u64 before = __sync_fetch_and_add(&connection->offsets[direction & 1], length);
     bool told = has_secrets(key);
     if (told && !(which & TAKE_EVERY)) {
-        return;
+        return 0;
     }
     find_random(key, connection, cookie);
     if (!(connection->flags & PLAINTEXT_TOLD)) {
@@ -388,6 +311,7 @@ static __always_inline void take(const struct tls_session *key, __u8 direction, 
                   .socket = connection->socket},
     };
     bpf_loop((__u32)((length + PLAINTEXT_CHUNK - 1) / PLAINTEXT_CHUNK), on_chunk, &copy, 0);
+    return 0;
 }
 
 /* Bytes that cannot be taken: those behind them show the hole. */
@@ -411,7 +335,8 @@ static __always_inline bool is_read(__u32 kind)
 static __always_inline bool is_write(__u32 kind)
 {
     return kind == TLS_POINT_WRITE || kind == TLS_POINT_WRITE_EX || kind == TLS_POINT_WRITE_EX2 ||
-           kind == TLS_POINT_WRITE_ALL || kind == TLS_POINT_UNSEEN_WRITE;
+           kind == TLS_POINT_WRITE_ALL || kind == TLS_POINT_WRITEV ||
+           kind == TLS_POINT_UNSEEN_WRITE;
 }
 
 /* Where the stack pointer is when the function has returned. */
@@ -470,16 +395,7 @@ static __always_inline void push(struct pt_regs *context, __u32 kind, __u64 sess
     thread->depth++;
 }
 
-/* NSPR's descriptors change places when a layer is pushed on one; what they lead to stays. */
-static __always_inline __u64 session_of(__u64 argument, __u64 cookie)
-{
-    __u64 session = 0;
-    if (!(cookie & PLAINTEXT_BY_DESCRIPTOR)) {
-        return argument;
-    }
-    bpf_copy_from_user(&session, sizeof(session), (void *)(argument + sizeof(session)));
-    return session;
-}
+#include "node-capture/bpf/plaintext-nss.bpf.h"
 
 static __always_inline int on_enter(struct pt_regs *context)
 {
@@ -558,7 +474,7 @@ static __always_inline __u64 count_of(const struct call *call, int result)
         return 0;
     }
     if (call->kind == TLS_POINT_READ || call->kind == TLS_POINT_WRITE ||
-        call->kind == TLS_POINT_RECV) {
+        call->kind == TLS_POINT_RECV || call->kind == TLS_POINT_WRITEV) {
         return (__u64)result;
     }
     bpf_copy_from_user(&count, sizeof(count), (void *)call->count_at);
@@ -594,7 +510,9 @@ static __always_inline int on_leave(struct pt_regs *context)
         pass_by(&key, is_read(kind) ? PLAINTEXT_READ : PLAINTEXT_WRITTEN, PT_REGS_RC(context));
     } else if (!call.is_inner) {
         __u64 count = count_of(&call, result);
-        if (count) {
+        if (count && kind == TLS_POINT_WRITEV) {
+            take_vectors(&key, &call, count, cookie);
+        } else if (count) {
             take(&key, is_read(kind) ? PLAINTEXT_READ : PLAINTEXT_WRITTEN, call.buffer, count,
                  cookie);
         }

@@ -12,8 +12,8 @@
 #define PLAINTEXT_CHUNK       16384 /* bytes told at once: a TLS record */
 
 /* A probe's cookie is the TlsPointKind of tls/point-kinds.h, and this. */
-#define PLAINTEXT_KIND     0xff
-#define PLAINTEXT_ON_STACK 0x100 /* Go: arguments and results are on the stack */
+#define PLAINTEXT_KIND          0xff
+#define PLAINTEXT_ON_STACK      0x100 /* Go: arguments and results are on the stack */
 #define PLAINTEXT_BY_DESCRIPTOR 0x800 /* NSS: see TlsPoint */
 /* The way from the session to its client random: how many steps (0: not known), and from here on
  * their offsets, 16 bits each. All but the last are followed. */

@@ -354,7 +354,7 @@ bool points_find_nss(ElfImage *image, TlsPoints *points)
         {AT_RECV, TLS_POINT_RECV, "libssl3's recv"},
         {AT_WRITE, TLS_POINT_WRITE, "libssl3's write"},
         {AT_SEND, TLS_POINT_WRITE, "libssl3's send"},
-        {AT_WRITEV, TLS_POINT_UNSEEN_WRITE, "libssl3's writev"},
+        {AT_WRITEV, TLS_POINT_WRITEV, "libssl3's writev"},
         {AT_ACCEPT, TLS_POINT_NEW, "libssl3's accept"},
         {AT_CLOSE, TLS_POINT_END, "libssl3's close"},
     };

@@ -76,6 +76,7 @@ bool tls_point_returns(TlsPointKind kind)
     case TLS_POINT_WRITE_EX:
     case TLS_POINT_WRITE_EX2:
     case TLS_POINT_RECV:
+    case TLS_POINT_WRITEV:
     case TLS_POINT_WRITE_ALL:
     case TLS_POINT_UNSEEN_READ:
     case TLS_POINT_UNSEEN_WRITE:
@@ -101,6 +102,7 @@ const char *tls_point_kind_name(TlsPointKind kind)
         [TLS_POINT_WRITE_EX] = "write",
         [TLS_POINT_WRITE_EX2] = "write",
         [TLS_POINT_RECV] = "read",
+        [TLS_POINT_WRITEV] = "write",
         [TLS_POINT_ROLE] = "role",
         [TLS_POINT_WRITE_ALL] = "write",
         [TLS_POINT_UNSEEN_READ] = "read unseen",

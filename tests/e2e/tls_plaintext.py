@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Plaintext of real programs in pods: beside their encrypted packets, from one end, and only where it was asked for."""
 import os
+import subprocess
 
 from common import check, check_equal, main, start_nodes, wait_for, wireshark
 from tls import VERSIONS, Capture, body_text, links, pods, until_hooked
@@ -103,5 +104,71 @@ def of_memory(folder):
     check_equal(tools.fields(paths["auto"], "http.request && tls", "http.request.uri"), [(path,) for path, _ in asked["auto"]], "decrypted")
 
 
+def nss_database(cluster):
+    """The server's certificate as NSS wants it; also for the client, which needs some database."""
+    folder = f"{cluster.folder}/nss"
+    os.mkdir(folder)
+    for argv in (["certutil", "-N", "-d", f"sql:{folder}", "--empty-password"],
+                 ["openssl", "pkcs12", "-export", "-in", f"{cluster.folder}/tls.crt", "-inkey", f"{cluster.folder}/tls.key",
+                  "-name", "server", "-passout", "pass:", "-out", f"{folder}/server.p12"],
+                 ["pk12util", "-i", f"{folder}/server.p12", "-d", f"sql:{folder}", "-W", ""]):
+        subprocess.run(argv, check=True, capture_output=True)
+    return f"sql:{folder}"
+
+
+def said(tools, path, version, end):
+    """What both ends have said, by address, as one of them has it."""
+    sent = {}
+    port = tools.fields(path, f'http.request.uri == "/nss/{version}" && {PLAINTEXT}', "tcp.srcport")[0][0]
+    for source, payload in tools.fields(path, f'{PLAINTEXT} && tcp.port == {port} && tcp.len > 0 && k8s.capture.pod.name == "shop/{end}"',
+                                        "ip.src", "tcp.payload"):
+        sent[source] = sent.get(source, b"") + bytes.fromhex(payload.replace(":", ""))
+    return sent
+
+
+def ask_selfserv(cluster, database, version, request):
+    """What the client prints: the answer, which has the request in it. Both ends would wait for the other to close."""
+    argv = ["tstclnt", "-h", "10.244.1.2", "-p", str(PORT), "-d", database, "-o", "-V", f"tls{version}:tls{version}"]
+    with subprocess.Popen(["timeout", "60", *cluster.entering("client", argv)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL) as client:
+        client.stdin.write(request)
+        client.stdin.flush()
+        answer = b""
+        while not answer.endswith(b"EOF\r\n\r\n\r\n"):
+            more = os.read(client.stdout.fileno(), 65536)
+            check(more, f"the client has ended: {answer}")
+            answer += more
+        client.terminate()
+    check(request in answer, f"{version}: not the answer: {answer}")
+    return answer
+
+
+def of_nss(folder):
+    """No secrets of it can be had, so who asks for them gets the plaintext: byte for byte what the client has said and got."""
+    tools, path, got = wireshark(folder), os.path.join(folder, "nss.pcapng"), {}
+    requests = {version: f"GET /nss/{version} HTTP/1.1\r\nHost: server\r\nConnection: close\r\n\r\n".encode() for version in VERSIONS}
+    with pods(folder) as cluster:
+        cluster.make_certificate()
+        database = nss_database(cluster)
+        cluster.exec("server", ["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=0"])  # selfserv binds to ::
+        cluster.spawn("server", ["selfserv", "-p", str(PORT), "-n", "server", "-d", database, "-V", "tls1.2:tls1.3"], log="selfserv.log")
+        cluster.wait_port("server", PORT)
+        endpoints, processes = start_nodes(cluster)
+        with Capture(cluster, endpoints.values(), path, "--tls", "auto", "--vantage", "all"):
+            wait_for(lambda: links(processes["worker-1"]) >= 2, "entries and returns")
+            for version, request in requests.items():
+                got[version] = ask_selfserv(cluster, database, version, request)
+    for version, request in requests.items():
+        for end in ENDS:
+            check_equal(said(tools, path, version, end), {"10.244.1.3": request, "10.244.1.2": got[version]}, f"{version}, at the {end}")
+    rows = tools.fields(path, f"http.request && {PLAINTEXT}", "http.request.uri", "ip.src", "ip.dst", "tcp.dstport", "k8s.src.name",
+                        "k8s.dst.name", "k8s.capture.pod.name")
+    check_equal(sorted(rows), sorted((f"/nss/{version}", "10.244.1.3", "10.244.1.2", str(PORT), "shop/client", "shop/server",
+                                      f"shop/{end}") for version in VERSIONS for end in ENDS), "requests")
+    check_equal(tools.fields(path, f"tcp.analysis.flags && {PLAINTEXT}", "_ws.col.Info"), [], "anything strange")
+    for flag in ("syn", "fin"):
+        check_equal(len(tools.fields(path, f"tcp.flags.{flag} == 1 && {PLAINTEXT}", "frame.number")), 2 * len(rows), flag)
+
+
 if __name__ == "__main__":
-    main(of_both_ends, of_memory)
+    main(of_both_ends, of_memory, of_nss)
