@@ -335,7 +335,7 @@ static __always_inline bool is_read(__u32 kind)
 static __always_inline bool is_write(__u32 kind)
 {
     return kind == TLS_POINT_WRITE || kind == TLS_POINT_WRITE_EX || kind == TLS_POINT_WRITE_EX2 ||
-           kind == TLS_POINT_WRITE_ALL || kind == TLS_POINT_WRITEV ||
+           kind == TLS_POINT_WRITEV ||
            kind == TLS_POINT_UNSEEN_WRITE;
 }
 
@@ -467,9 +467,6 @@ static __always_inline void on_handshake_done(const struct tls_session *key,
 static __always_inline __u64 count_of(const struct call *call, int result)
 {
     __u64 count = 0;
-    if (call->kind == TLS_POINT_WRITE_ALL) {
-        return result == 0 ? call->length : 0;
-    }
     if (result <= 0) {
         return 0;
     }

@@ -50,7 +50,6 @@ static const struct {
     {"wolfSSL_write", WOLFSSL, TLS_POINT_WRITE},
     {"SSL_sendfile", OPENSSL, TLS_POINT_UNSEEN_WRITE},
     {"gnutls_record_recv_packet", GNUTLS, TLS_POINT_UNSEEN_READ},
-    {"gnutls_record_send_early_data", GNUTLS, TLS_POINT_WRITE_ALL},
     {"gnutls_record_recv_early_data", GNUTLS, TLS_POINT_READ},
     {"SSL_ImportFD", NSS, TLS_POINT_NEW},
     {"SSL_ResetHandshake", NSS, TLS_POINT_ROLE},
@@ -77,7 +76,6 @@ bool tls_point_returns(TlsPointKind kind)
     case TLS_POINT_WRITE_EX2:
     case TLS_POINT_RECV:
     case TLS_POINT_WRITEV:
-    case TLS_POINT_WRITE_ALL:
     case TLS_POINT_UNSEEN_READ:
     case TLS_POINT_UNSEEN_WRITE:
         return true;
@@ -104,7 +102,6 @@ const char *tls_point_kind_name(TlsPointKind kind)
         [TLS_POINT_RECV] = "read",
         [TLS_POINT_WRITEV] = "write",
         [TLS_POINT_ROLE] = "role",
-        [TLS_POINT_WRITE_ALL] = "write",
         [TLS_POINT_UNSEEN_READ] = "read unseen",
         [TLS_POINT_UNSEEN_WRITE] = "write unseen",
         [TLS_POINT_GO_CLIENT] = "client handshake",
