@@ -153,7 +153,5 @@ TlsHello tls_hello_find(uint16_t link_type, const uint8_t *packet, size_t length
     if (!skip_link(link_type, &bytes) || !skip_ip(&bytes, &protocol, ret)) {
         return TLS_HELLO_NONE;
     }
-    return protocol == TCP   ? in_tcp(bytes, ret)
-           : protocol == UDP ? in_udp(bytes)
-                             : TLS_HELLO_NONE;
+    return protocol == TCP ? in_tcp(bytes, ret) : protocol == UDP ? in_udp(bytes) : TLS_HELLO_NONE;
 }

@@ -24,7 +24,8 @@
     4 /* of a thread, one within another: TLS in TLS, and functions that call others */
 #define TAKE_REST        2 /* TlsTake of tls/keys.h */
 #define TAKE_EVERY       4
-#define APPLICATION_DATA 23 /* RFC 8446, 5.1 */
+#define APPLICATION_DATA 23          /* RFC 8446, 5.1 */
+#define UNSEEN_MAX       (1ll << 40) /* bytes of one call: more is not believed */
 
 struct {
     __uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -234,8 +235,10 @@ static __always_inline void find_random(const struct tls_session *key,
             return;
         }
     }
-    if (!bpf_copy_from_user(connection->socket.random, sizeof(connection->socket.random),
-                            (void *)at)) {
+    __u8 random[sizeof(connection->socket.random)];
+    /* Another thread may have seen the socket while this one slept. */
+    if (!bpf_copy_from_user(random, sizeof(random), (void *)at) && !connection->socket.family) {
+        __builtin_memcpy(connection->socket.random, random, sizeof(random));
         connection->socket.family = PLAINTEXT_BY_RANDOM;
     }
 }
@@ -318,8 +321,11 @@ __noinline int take(const struct tls_session *of, __u8 direction, __u64 buffer, 
 static __always_inline void pass_by(const struct tls_session *key, __u8 direction, __s64 length)
 {
     struct plaintext_connection *connection = bpf_map_lookup_elem(&connections, key);
-    if (connection && length > 0) {
-        __sync_fetch_and_add(&connection->offsets[direction & 1], length);
+    if (!connection || length <= 0 || length > UNSEEN_MAX) {
+        return;
+    }
+    __sync_fetch_and_add(&connection->offsets[direction & 1], length);
+    if (!has_secrets(key) || wanted(current_netns()) & TAKE_EVERY) {
         __sync_fetch_and_add(&unreadable, length);
     }
 }
@@ -335,8 +341,7 @@ static __always_inline bool is_read(__u32 kind)
 static __always_inline bool is_write(__u32 kind)
 {
     return kind == TLS_POINT_WRITE || kind == TLS_POINT_WRITE_EX || kind == TLS_POINT_WRITE_EX2 ||
-           kind == TLS_POINT_WRITEV ||
-           kind == TLS_POINT_UNSEEN_WRITE;
+           kind == TLS_POINT_WRITEV || kind == TLS_POINT_UNSEEN_WRITE;
 }
 
 /* Where the stack pointer is when the function has returned. */

@@ -39,4 +39,4 @@ TlsKeys *secrets_source(const Secrets *secrets); /* NULL: there is none */
 void secrets_run(Secrets *secrets, const Capture *capture);
 /* Or plaintext, and they can be had. */
 bool secrets_are_wanted(const Secrets *secrets, const Pod *pod);
-void secrets_stats(Secrets *secrets, SecretsStats *ret);         /* any thread */
+void secrets_stats(Secrets *secrets, SecretsStats *ret); /* any thread */

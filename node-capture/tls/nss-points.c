@@ -268,7 +268,9 @@ static bool follow(Machine *machine, const uint8_t *bytes, uint64_t address,
     default:
         break;
     }
-    if (read_form(machine, bytes, instruction->length, address, &form)) {
+    if (bytes[0] == 0xc4 || bytes[0] == 0xc5 || bytes[0] == 0x62) { /* VEX, EVEX: not followed */
+        memset(machine->vectors, 0, sizeof(machine->vectors));
+    } else if (read_form(machine, bytes, instruction->length, address, &form)) {
         bool followed = form.is_two_byte
                             ? follow_vector(machine, &form)
                             : follow_general(machine, &form, bytes + instruction->length);

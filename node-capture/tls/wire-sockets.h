@@ -8,7 +8,7 @@
  * of that connection. Where a random was seen between two pairs of ends (a proxy in the pod that
  * passes TLS on), a client is at the first of them, and of a server the socket is not known.
  *
- * Bounded in memory: some 4 MiB, and what waits. No I/O but what it is given, no clock. One
+ * Bounded in memory: some 8 MiB, and what waits. No I/O but what it is given, no clock. One
  * thread. */
 #pragma once
 
