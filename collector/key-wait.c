@@ -155,8 +155,8 @@ static bool take_server(KeyWait *wait, const PacketInfo *info)
 
 bool key_wait_packet(KeyWait *wait, uint16_t link_type, const uint8_t *data, size_t length)
 {
-    const uint8_t *random;
-    TlsHello hello = tls_hello_find(link_type, data, length, &random);
+    TlsHelloFields fields;
+    TlsHello hello = tls_hello_find(link_type, data, length, &fields);
     if (G_LIKELY(hello != TLS_HELLO_RANDOM && hello != TLS_HELLO_SERVER))
         return false;
     PacketInfo info;
@@ -165,7 +165,7 @@ bool key_wait_packet(KeyWait *wait, uint16_t link_type, const uint8_t *data, siz
         return false;
     if (hello == TLS_HELLO_SERVER)
         return take_server(wait, &info);
-    take_client(wait, &info, random);
+    take_client(wait, &info, fields.random);
     return false;
 }
 

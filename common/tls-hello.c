@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "common/tls-hello.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 enum { /* https://www.tcpdump.org/linktypes.html */
@@ -74,15 +73,21 @@ static bool skip_link(uint16_t link_type, Bytes *bytes)
 }
 
 /* What is behind extension headers, or a later fragment, is not looked at. */
-static bool skip_ip(Bytes *bytes, uint8_t *ret_protocol)
+static bool skip_ip(Bytes *bytes, uint8_t *ret_protocol, TlsHelloFields *ret)
 {
+    const uint8_t *at = bytes->at;
     if (bytes->left >= 20 && bytes->at[0] >> 4 == 4) {
         size_t header = (size_t)(bytes->at[0] & 15) * 4;
-        *ret_protocol = bytes->at[9];
+        *ret_protocol = at[9];
+        ret->from = at + 12;
+        ret->to = at + 16;
         return header >= 20 && (load_be16(bytes->at + 6) & 0x1fff) == 0 && skip(bytes, header);
     }
     if (bytes->left >= 40 && bytes->at[0] >> 4 == 6) {
-        *ret_protocol = bytes->at[6];
+        *ret_protocol = at[6];
+        ret->is_v6 = true;
+        ret->from = at + 8;
+        ret->to = at + 24;
         return skip(bytes, 40);
     }
     return false;
@@ -102,8 +107,9 @@ static bool is_tls13_server(Bytes bytes)
            bytes.at[at_suite + 1] >= 1 && bytes.at[at_suite + 1] <= 5;
 }
 
-static TlsHello in_tcp(Bytes bytes, const uint8_t **ret_random)
+static TlsHello in_tcp(Bytes bytes, TlsHelloFields *ret)
 {
+    const uint8_t *tcp = bytes.at;
     size_t header = bytes.left >= 20 ? (size_t)(bytes.at[12] >> 4) * 4 : 0;
     if (header < 20 || !skip(&bytes, header) || bytes.left < AT_RANDOM + TLS_HELLO_RANDOM_BYTES) {
         return TLS_HELLO_NONE;
@@ -119,7 +125,9 @@ static TlsHello in_tcp(Bytes bytes, const uint8_t **ret_random)
     if (record[AT_MESSAGE] != CLIENT_HELLO) {
         return TLS_HELLO_NONE;
     }
-    *ret_random = record + AT_RANDOM;
+    ret->random = record + AT_RANDOM;
+    ret->from_port = (uint16_t)load_be16(tcp);
+    ret->to_port = (uint16_t)load_be16(tcp + 2);
     return TLS_HELLO_RANDOM;
 }
 
@@ -137,15 +145,13 @@ static TlsHello in_udp(Bytes bytes)
 }
 
 TlsHello tls_hello_find(uint16_t link_type, const uint8_t *packet, size_t length,
-                        const uint8_t **ret_random)
+                        TlsHelloFields *ret)
 {
     Bytes bytes = {packet, length};
     uint8_t protocol;
-    *ret_random = NULL;
-    if (!skip_link(link_type, &bytes) || !skip_ip(&bytes, &protocol)) {
+    *ret = (TlsHelloFields){0};
+    if (!skip_link(link_type, &bytes) || !skip_ip(&bytes, &protocol, ret)) {
         return TLS_HELLO_NONE;
     }
-    return protocol == TCP   ? in_tcp(bytes, ret_random)
-           : protocol == UDP ? in_udp(bytes)
-                             : TLS_HELLO_NONE;
+    return protocol == TCP ? in_tcp(bytes, ret) : protocol == UDP ? in_udp(bytes) : TLS_HELLO_NONE;
 }

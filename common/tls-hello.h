@@ -3,6 +3,7 @@
  * checked. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,7 +16,14 @@ typedef enum TlsHello {
     TLS_HELLO_HIDDEN, /* QUIC or DTLS, whose client random is not looked for */
 } TlsHello;
 
-/* `link_type` is a LINKTYPE_ value; of others than Ethernet and raw IP there is none. *ret_random
- * points into the packet; it is the client random, and NULL but for TLS_HELLO_RANDOM. */
+/* What a ClientHello says, and who to whom. Pointers are into the packet. */
+typedef struct TlsHelloFields {
+    const uint8_t *random; /* the client's; NULL: it was none, and then the rest is not set */
+    bool is_v6;
+    const uint8_t *from, *to; /* addresses, 4 or 16 bytes */
+    uint16_t from_port, to_port;
+} TlsHelloFields;
+
+/* `link_type` is a LINKTYPE_ value; of others than Ethernet and raw IP there is none. */
 TlsHello tls_hello_find(uint16_t link_type, const uint8_t *packet, size_t length,
-                        const uint8_t **ret_random);
+                        TlsHelloFields *ret);

@@ -59,7 +59,7 @@ static __always_inline int on_go_point(struct pt_regs *context)
         __sync_fetch_and_add(&passed, 1);
         return 0;
     }
-    __u32 kind = cookie & 0xff;
+    __u32 kind = cookie & PLAINTEXT_KIND;
     struct tls_session key = {.pid = current_pid()};
     key.session = stack || kind == TLS_POINT_GO_READ ? on_stack(context, 8) : context->rax;
     if (kind == TLS_POINT_GO_CLIENT) {
@@ -74,13 +74,13 @@ static __always_inline int on_go_point(struct pt_regs *context)
         __u64 length = stack ? on_stack(context, 32) : context->rdi;
         if (type == APPLICATION_DATA && (__s64)length > 0) {
             find_go_socket(&key);
-            take(&key, PLAINTEXT_WRITTEN, buffer, length);
+            take(&key, PLAINTEXT_WRITTEN, buffer, length, 0);
         }
     } else if (kind == TLS_POINT_GO_READ) {
         __u64 length = stack ? on_stack(context, 40) : context->rax;
         if ((__s64)length > 0) {
             find_go_socket(&key);
-            take(&key, PLAINTEXT_READ, on_stack(context, 16), length);
+            take(&key, PLAINTEXT_READ, on_stack(context, 16), length, 0);
         }
     }
     return 0;

@@ -24,7 +24,8 @@
     4 /* of a thread, one within another: TLS in TLS, and functions that call others */
 #define TAKE_REST        2 /* TlsTake of tls/keys.h */
 #define TAKE_EVERY       4
-#define APPLICATION_DATA 23 /* RFC 8446, 5.1 */
+#define APPLICATION_DATA 23          /* RFC 8446, 5.1 */
+#define UNSEEN_MAX       (1ll << 40) /* bytes of one call: more is not believed */
 
 struct {
     __uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -210,6 +211,38 @@ static __always_inline void set_socket(struct plaintext_connection *connection, 
     socket->family = socket->remote_port ? family : 0;
 }
 
+static __always_inline bool has_socket(const struct plaintext_connection *connection)
+{
+    return connection->socket.family && connection->socket.family != PLAINTEXT_BY_RANDOM;
+}
+
+/* Where the library only gets memory, user space joins it with ClientHellos. It stands in the
+ * session from the handshake on, which is over, or in its early data, when bytes come. */
+static __always_inline void find_random(const struct tls_session *key,
+                                        struct plaintext_connection *connection, __u64 cookie)
+{
+    __u32 steps = cookie >> PLAINTEXT_STEPS_SHIFT & PLAINTEXT_STEPS_MAX;
+    __u64 at = key->session;
+    if (!steps || connection->socket.family) {
+        return;
+    }
+    for (__u32 i = 0; i < PLAINTEXT_STEPS_MAX; i++) {
+        if (i >= steps) {
+            break;
+        }
+        at += cookie >> (PLAINTEXT_OFFSET_SHIFT + PLAINTEXT_OFFSET_BITS * i) & 0xffff;
+        if (i + 1 < steps && bpf_copy_from_user(&at, sizeof(at), (void *)at)) {
+            return;
+        }
+    }
+    __u8 random[sizeof(connection->socket.random)];
+    /* Another thread may have seen the socket while this one slept. */
+    if (!bpf_copy_from_user(random, sizeof(random), (void *)at) && !connection->socket.family) {
+        __builtin_memcpy(connection->socket.random, random, sizeof(random));
+        connection->socket.family = PLAINTEXT_BY_RANDOM;
+    }
+}
+
 static __always_inline int on_socket(struct sock *sk)
 {
     struct thread *thread = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), 0, 0);
@@ -220,7 +253,7 @@ static __always_inline int on_socket(struct sock *sk)
     struct tls_session key = {.session = call->session, .pid = current_pid()};
     struct plaintext_connection *connection = bpf_map_lookup_elem(&connections, &key);
     call->used_socket = true;
-    if (connection && !connection->socket.family) {
+    if (connection && !has_socket(connection)) {
         set_socket(connection, sk);
     }
     return 0;
@@ -240,94 +273,27 @@ int BPF_PROG(on_receive, struct sock *sk, int result, int flags)
 
 /* ---- Bytes ---------------------------------------------------------------------------------- */
 
-struct copy {
-    __u64 from;
-    __u64 left;
-    bool is_over;                 /* the rest cannot be read */
-    struct plaintext_event event; /* of the next chunk */
-};
+#include "node-capture/bpf/plaintext-copy.bpf.h"
 
-static __always_inline void give_up(struct copy *copy, __u64 *counter)
+/* Not static: so it is verified once, and not for each place that calls it. */
+__noinline int take(const struct tls_session *of, __u8 direction, __u64 buffer, __u64 length,
+                    __u64 cookie)
 {
-    __sync_fetch_and_add(counter, copy->event.length);
-}
-
-/* A record of the ring that is waited for holds up those of everybody behind it. So what may sleep
- * is done first, and the copy itself does not. */
-static __always_inline void fetch_pages(__u64 from, __u32 length)
-{
-    char byte;
-    for (int i = 0; i < PLAINTEXT_CHUNK / PAGE_BYTES + 1; i++) {
-        __u64 at = i == 0 ? from : (from & ~(__u64)(PAGE_BYTES - 1)) + (__u64)i * PAGE_BYTES;
-        if (at >= from + length) {
-            break;
-        }
-        bpf_copy_from_user(&byte, sizeof(byte), (void *)at);
+    if (!of) {
+        return 0;
     }
-}
-
-#define COPY_CHUNK(room)                                                                          \
-    do {                                                                                          \
-        struct plaintext_event *event = bpf_ringbuf_reserve(&events, sizeof(*event) + (room), 0); \
-        __u32 length = copy->event.length;                                                        \
-        if (!event) {                                                                             \
-            give_up(copy, &lost);                                                                 \
-            return;                                                                               \
-        }                                                                                         \
-        *event = copy->event;                                                                     \
-        asm volatile("" : "+r"(length));                                                          \
-        if (length > (room)) {                                                                    \
-            length = (room);                                                                      \
-        }                                                                                         \
-        if (bpf_probe_read_user(event->data, length, (void *)copy->from) < 0) {                   \
-            give_up(copy, &unreadable);                                                           \
-            copy->is_over = true;                                                                 \
-            bpf_ringbuf_discard(event, 0);                                                        \
-            return;                                                                               \
-        }                                                                                         \
-        __sync_fetch_and_add(&taken, length);                                                     \
-        bpf_ringbuf_submit(event, how_to_submit());                                               \
-    } while (0)
-
-/* Records of the ring have a length that is known when the program is loaded. */
-static __always_inline void copy_chunk(struct copy *copy)
-{
-    if (copy->event.length <= 256) {
-        COPY_CHUNK(256);
-    } else if (copy->event.length <= 1024) {
-        COPY_CHUNK(1024);
-    } else if (copy->event.length <= 4096) {
-        COPY_CHUNK(4096);
-    } else {
-        COPY_CHUNK(PLAINTEXT_CHUNK);
-    }
-}
-
-static long on_chunk(__u32 number, struct copy *copy)
-{
-    __u64 length = copy->left < PLAINTEXT_CHUNK ? copy->left : PLAINTEXT_CHUNK;
-    copy->event.length = (__u32)length;
-    fetch_pages(copy->from, (__u32)length);
-    copy_chunk(copy);
-    copy->from += length;
-    copy->left -= length;
-    copy->event.offset += length;
-    return copy->is_over;
-}
-
-static __always_inline void take(const struct tls_session *key, __u8 direction, __u64 buffer,
-                                 __u64 length)
-{
+    const struct tls_session copied = *of, *key = &copied;
     __u32 netns = current_netns(), which = wanted(netns);
     struct plaintext_connection *connection = find_or_begin(key);
     if (!which || !connection) {
-        return;
+        return 0;
     }
     __u64 before = __sync_fetch_and_add(&connection->offsets[direction & 1], length);
     bool told = has_secrets(key);
     if (told && !(which & TAKE_EVERY)) {
-        return;
+        return 0;
     }
+    find_random(key, connection, cookie);
     if (!(connection->flags & PLAINTEXT_TOLD)) {
         __u8 one = 1;
         bpf_map_update_elem(&processes, &key->pid, &one, BPF_ANY);
@@ -348,18 +314,34 @@ static __always_inline void take(const struct tls_session *key, __u8 direction, 
                   .socket = connection->socket},
     };
     bpf_loop((__u32)((length + PLAINTEXT_CHUNK - 1) / PLAINTEXT_CHUNK), on_chunk, &copy, 0);
+    return 0;
+}
+
+/* Bytes that cannot be taken: those behind them show the hole. */
+static __always_inline void pass_by(const struct tls_session *key, __u8 direction, __s64 length)
+{
+    struct plaintext_connection *connection = bpf_map_lookup_elem(&connections, key);
+    if (!connection || length <= 0 || length > UNSEEN_MAX) {
+        return;
+    }
+    __sync_fetch_and_add(&connection->offsets[direction & 1], length);
+    if (!has_secrets(key) || wanted(current_netns()) & TAKE_EVERY) {
+        __sync_fetch_and_add(&unreadable, length);
+    }
 }
 
 /* ---- Functions of C libraries --------------------------------------------------------------- */
 
 static __always_inline bool is_read(__u32 kind)
 {
-    return kind == TLS_POINT_READ || kind == TLS_POINT_READ_EX;
+    return kind == TLS_POINT_READ || kind == TLS_POINT_READ_EX || kind == TLS_POINT_RECV ||
+           kind == TLS_POINT_UNSEEN_READ;
 }
 
 static __always_inline bool is_write(__u32 kind)
 {
-    return kind == TLS_POINT_WRITE || kind == TLS_POINT_WRITE_EX || kind == TLS_POINT_WRITE_EX2;
+    return kind == TLS_POINT_WRITE || kind == TLS_POINT_WRITE_EX || kind == TLS_POINT_WRITE_EX2 ||
+           kind == TLS_POINT_WRITEV || kind == TLS_POINT_UNSEEN_WRITE;
 }
 
 /* Where the stack pointer is when the function has returned. */
@@ -384,14 +366,14 @@ static __always_inline void forget_left(struct thread *thread, __u64 stack)
     }
 }
 
-static __always_inline void push(struct pt_regs *context, __u32 kind)
+static __always_inline void push(struct pt_regs *context, __u32 kind, __u64 session)
 {
     struct thread *thread = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), 0,
                                                  BPF_LOCAL_STORAGE_GET_F_CREATE);
     if (!thread) {
         return;
     }
-    __u64 stack = stack_behind(context), session = PT_REGS_PARM1(context);
+    __u64 stack = stack_behind(context);
     __u64 third = PT_REGS_PARM3(context), fourth = PT_REGS_PARM4(context),
           fifth = PT_REGS_PARM5(context);
     asm volatile("" : "+r"(third), "+r"(fourth), "+r"(fifth)); /* lest one read be made of all */
@@ -418,14 +400,22 @@ static __always_inline void push(struct pt_regs *context, __u32 kind)
     thread->depth++;
 }
 
+#include "node-capture/bpf/plaintext-nss.bpf.h"
+
 static __always_inline int on_enter(struct pt_regs *context)
 {
-    __u32 kind = (__u32)bpf_get_attach_cookie(context);
+    __u64 cookie = bpf_get_attach_cookie(context);
+    __u32 kind = (__u32)cookie & PLAINTEXT_KIND;
     if (!wanted(current_netns())) {
         __sync_fetch_and_add(&passed, 1);
         return 0;
     }
     struct tls_session key = {.session = PT_REGS_PARM1(context), .pid = current_pid()};
+    if (kind == TLS_POINT_NEW || kind == TLS_POINT_NEW_AT) {
+        push(context, kind, key.session);
+        return 0;
+    }
+    key.session = session_of(key.session, cookie);
     switch (kind) {
     case TLS_POINT_BEGIN:
         begin(&key, role_of(&key));
@@ -439,13 +429,17 @@ static __always_inline int on_enter(struct pt_regs *context)
     case TLS_POINT_SERVER:
         set_role(&key, PLAINTEXT_SERVER);
         return 0;
-    case TLS_POINT_NEW:
-    case TLS_POINT_NEW_AT:
+    case TLS_POINT_ROLE:
+        set_role_of_known(&key, (int)PT_REGS_PARM2(context) ? PLAINTEXT_SERVER : PLAINTEXT_CLIENT);
+        return 0;
+    case TLS_POINT_RECV:
+        if (PT_REGS_PARM4(context) & PEEK) {
+            return 0;
+        }
         break;
-    default:
-        find_or_begin(&key);
     }
-    push(context, kind);
+    find_or_begin(&key);
+    push(context, kind, key.session);
     return 0;
 }
 
@@ -481,7 +475,8 @@ static __always_inline __u64 count_of(const struct call *call, int result)
     if (result <= 0) {
         return 0;
     }
-    if (call->kind == TLS_POINT_READ || call->kind == TLS_POINT_WRITE) {
+    if (call->kind == TLS_POINT_READ || call->kind == TLS_POINT_WRITE ||
+        call->kind == TLS_POINT_RECV || call->kind == TLS_POINT_WRITEV) {
         return (__u64)result;
     }
     bpf_copy_from_user(&count, sizeof(count), (void *)call->count_at);
@@ -490,7 +485,8 @@ static __always_inline __u64 count_of(const struct call *call, int result)
 
 static __always_inline int on_leave(struct pt_regs *context)
 {
-    __u32 kind = (__u32)bpf_get_attach_cookie(context);
+    __u64 cookie = bpf_get_attach_cookie(context);
+    __u32 kind = (__u32)cookie & PLAINTEXT_KIND;
     struct thread *thread = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), 0, 0);
     struct call call;
     if (!thread || !pop(thread, kind, PT_REGS_SP(context), &call)) {
@@ -500,6 +496,7 @@ static __always_inline int on_leave(struct pt_regs *context)
     int result = (int)PT_REGS_RC(context);
     if (kind == TLS_POINT_NEW) {
         key.session = PT_REGS_RC(context);
+        key.session = key.session ? session_of(key.session, cookie) : 0;
         if (key.session) {
             begin(&key, 0);
         }
@@ -511,10 +508,15 @@ static __always_inline int on_leave(struct pt_regs *context)
         }
     } else if (kind == TLS_POINT_HANDSHAKE) {
         on_handshake_done(&key, &call, result);
+    } else if (kind == TLS_POINT_UNSEEN_READ || kind == TLS_POINT_UNSEEN_WRITE) {
+        pass_by(&key, is_read(kind) ? PLAINTEXT_READ : PLAINTEXT_WRITTEN, PT_REGS_RC(context));
     } else if (!call.is_inner) {
         __u64 count = count_of(&call, result);
-        if (count) {
-            take(&key, is_read(kind) ? PLAINTEXT_READ : PLAINTEXT_WRITTEN, call.buffer, count);
+        if (count && kind == TLS_POINT_WRITEV) {
+            take_vectors(&key, &call, count, cookie);
+        } else if (count) {
+            take(&key, is_read(kind) ? PLAINTEXT_READ : PLAINTEXT_WRITTEN, call.buffer, count,
+                 cookie);
         }
     }
     return 0;

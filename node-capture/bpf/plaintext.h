@@ -12,7 +12,15 @@
 #define PLAINTEXT_CHUNK       16384 /* bytes told at once: a TLS record */
 
 /* A probe's cookie is the TlsPointKind of tls/point-kinds.h, and this. */
-#define PLAINTEXT_ON_STACK 0x100 /* Go: arguments and results are on the stack */
+#define PLAINTEXT_KIND          0xff
+#define PLAINTEXT_ON_STACK      0x100 /* Go: arguments and results are on the stack */
+#define PLAINTEXT_BY_DESCRIPTOR 0x800 /* NSS: see TlsPoint */
+/* The way from the session to its client random: how many steps (0: not known), and from here on
+ * their offsets, 16 bits each. All but the last are followed. */
+#define PLAINTEXT_STEPS_SHIFT  9
+#define PLAINTEXT_STEPS_MAX    3
+#define PLAINTEXT_OFFSET_SHIFT 16
+#define PLAINTEXT_OFFSET_BITS  16
 
 enum {
     PLAINTEXT_DATA,
@@ -30,8 +38,15 @@ enum {
     PLAINTEXT_HAS_SECRETS = 16,
 };
 
+#define PLAINTEXT_BY_RANDOM 0xffff /* family: not known, but the client random is */
+
 struct plaintext_socket {
-    __u8 local[16], remote[16]; /* network order, IPv4: the first 4 */
+    union {
+        struct {
+            __u8 local[16], remote[16]; /* network order, IPv4: the first 4 */
+        };
+        __u8 random[32];
+    };
     __u16 local_port, remote_port;
     __u16 family; /* 0: not known */
     __u16 spare;

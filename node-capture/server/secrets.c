@@ -138,7 +138,7 @@ static unsigned wanted_of(const Pod *pod)
 
 bool secrets_are_wanted(const Secrets *secrets, const Pod *pod)
 {
-    return secrets->keys && wanted_of(pod) & TLS_TAKE_KEYS;
+    return secrets->keys && wanted_of(pod);
 }
 
 /* Network namespaces of the pods of which a stream wants something. */

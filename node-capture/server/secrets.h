@@ -37,5 +37,6 @@ TlsKeys *secrets_source(const Secrets *secrets); /* NULL: there is none */
 
 /* The capture thread, before the streams get packets. */
 void secrets_run(Secrets *secrets, const Capture *capture);
-bool secrets_are_wanted(const Secrets *secrets, const Pod *pod); /* and can be had */
-void secrets_stats(Secrets *secrets, SecretsStats *ret);         /* any thread */
+/* Or plaintext, and they can be had. */
+bool secrets_are_wanted(const Secrets *secrets, const Pod *pod);
+void secrets_stats(Secrets *secrets, SecretsStats *ret); /* any thread */

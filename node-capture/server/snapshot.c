@@ -122,6 +122,16 @@ static void add_tls_counters(Snapshot *snapshot, const SecretsStats *secrets)
         "Times a hook was met by a process of no pod whose secrets are wanted");
     add(snapshot, "tls_hook_unreadable_total", source->unreadable,
         "Times a hook could not read what it should have met");
+    add(snapshot, "tls_plaintext_hook_taken_bytes_total", source->plaintext_taken,
+        "Bytes of plaintext that hooks took");
+    add(snapshot, "tls_plaintext_hook_lost_bytes_total", source->plaintext_lost,
+        "Bytes of plaintext that hooks found no room for, because remora-node was too slow");
+    add(snapshot, "tls_plaintext_hook_unreadable_bytes_total", source->plaintext_unreadable,
+        "Bytes of plaintext that hooks could not read");
+    add(snapshot, "tls_plaintext_hook_passed_total", source->plaintext_passed,
+        "Times a hook of plaintext was met by a process of no pod whose plaintext is wanted");
+    add(snapshot, "tls_plaintext_unknown_sockets_total", source->plaintext_unknown,
+        "Connections whose plaintext was told without addresses, as their socket was not found");
     add(snapshot, "tls_mappings_lost_total", source->mappings_lost,
         "Files that processes began to run, lost because remora-node was too slow; all processes "
         "were looked through again");

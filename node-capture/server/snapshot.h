@@ -25,7 +25,7 @@ typedef struct NodeCounters {
     SecretsStats secrets;
 } NodeCounters;
 
-#define SNAPSHOT_COUNTERS_MAX 64u
+#define SNAPSHOT_COUNTERS_MAX 80u
 
 typedef struct SnapshotCounter {
     const char *name, *help; /* static */

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "node-capture/server/wire-watch.h"
 
+#include <string.h>
+#include <sys/socket.h>
+
 #include "common/pcapng/packet.h"
 #include "common/tls-hello.h"
 
@@ -18,23 +21,40 @@ static uint16_t link_type(const Pod *pod, uint32_t interface_id)
     return 0;
 }
 
+static void tell(TlsKeys *keys, const Pod *pod, uint64_t time_ns, const TlsHelloFields *fields)
+{
+    TlsSeenHello hello = {.netns_inode = pod->netns_inode, .time_unix_ns = time_ns};
+    if (fields->random) {
+        size_t length = fields->is_v6 ? 16 : 4;
+        hello.has_random = true;
+        memcpy(hello.random, fields->random, sizeof hello.random);
+        hello.family = fields->is_v6 ? AF_INET6 : AF_INET;
+        memcpy(hello.client.bytes, fields->from, length);
+        memcpy(hello.server.bytes, fields->to, length);
+        hello.client.port = fields->from_port;
+        hello.server.port = fields->to_port;
+    }
+    keys->ops->saw_hello(keys, &hello);
+}
+
 static void look_at(TlsKeys *keys, const Pod *pod, const uint8_t *block)
 {
     PcapngPacket packet;
-    const uint8_t *options, *random;
+    TlsHelloFields fields;
+    const uint8_t *options;
     uint32_t options_length;
     pcapng_packet_fields(block, &packet, &options, &options_length);
     TlsHello hello = tls_hello_find(link_type(pod, packet.interface_id), packet.data,
-                                    packet.captured_length, &random);
+                                    packet.captured_length, &fields);
     if (hello == TLS_HELLO_RANDOM || hello == TLS_HELLO_HIDDEN) {
-        keys->ops->saw_random(keys, pod->netns_inode, packet.time_ns, random);
+        tell(keys, pod, packet.time_ns, &fields);
     }
 }
 
 void wire_watch(TlsKeys *keys, const Pod *pod, const Batch *batch, uint64_t time_ns)
 {
     if (!batch) {
-        keys->ops->saw_random(keys, pod->netns_inode, time_ns, NULL);
+        tell(keys, pod, time_ns, &(TlsHelloFields){0});
         return;
     }
     for (size_t at = 0; at < batch->length; at += load32(batch->data + at + 4, false)) {

@@ -371,6 +371,27 @@ bool elf_pointer(ElfImage *image, uint64_t address, uint64_t *ret_value)
     return true;
 }
 
+uint64_t elf_import_slot(ElfImage *image, const char *name)
+{
+    uint32_t kind = image->arch == ELF_X86_64 ? R_X86_64_GLOB_DAT : R_AARCH64_GLOB_DAT;
+    for (size_t i = 0; i < image->relocations.count; i++) {
+        const uint8_t *entry = image->bytes + image->relocations.offset + i * sizeof(Elf64_Rela);
+        if (!elf_work(image, sizeof(Elf64_Rela))) {
+            return 0;
+        }
+        uint32_t symbol = elf_u32(entry + 12);
+        if (elf_u32(entry + 8) != kind || symbol >= image->dynamic_symbols.count) {
+            continue;
+        }
+        const uint8_t *at =
+            image->bytes + image->dynamic_symbols.offset + symbol * sizeof(Elf64_Sym);
+        if (is_named(image->dynamic_names, elf_u32(at), name)) {
+            return elf_u64(entry);
+        }
+    }
+    return 0;
+}
+
 static void find_in_table(ElfImage *image, ElfTable table, ElfRange strings,
                           const char *const *names, unsigned count, ElfSymbol *ret)
 {
@@ -401,7 +422,7 @@ void elf_find_symbols(ElfImage *image, const char *const *names, unsigned count,
 /* .eh_frame_hdr as GNU ld and lld write it (LSB Core, 10.6.2): places relative to its own
  * beginning, sorted. Its entries lead to descriptions (FDE) of which the length of the code is the
  * fourth word. */
-int elf_function_begins(const ElfImage *image, uint64_t address)
+static int find_function(const ElfImage *image, uint64_t address, uint64_t *ret_start)
 {
     const ElfRange *index = &image->unwind_index;
     static const uint8_t encodings[] = {1, 0x1b, 0x03, 0x3b};
@@ -417,6 +438,7 @@ int elf_function_begins(const ElfImage *image, uint64_t address)
         uint64_t start =
             index->address + (uint64_t)(int32_t)elf_u32(index->bytes + 12 + middle * 8);
         if (start == address) {
+            *ret_start = start;
             return 1;
         }
         if (start < address) {
@@ -433,7 +455,20 @@ int elf_function_begins(const ElfImage *image, uint64_t address)
     const uint8_t *description =
         elf_bytes_at(image, index->address + (uint64_t)(int32_t)elf_u32(entry + 4), 16);
     bool is_inside = description && address - start < elf_u32(description + 12);
+    *ret_start = start;
     return is_inside ? 0 : -1;
+}
+
+int elf_function_begins(const ElfImage *image, uint64_t address)
+{
+    uint64_t start;
+    return find_function(image, address, &start);
+}
+
+uint64_t elf_function_of(const ElfImage *image, uint64_t address)
+{
+    uint64_t start;
+    return find_function(image, address, &start) < 0 ? 0 : start;
 }
 
 const uint8_t *elf_search(ElfImage *image, ElfRange range, const void *needle, size_t length)

@@ -100,6 +100,13 @@ void elf_find_symbols(ElfImage *image, const char *const *names, unsigned count,
  * they say nothing of it. */
 int elf_function_begins(const ElfImage *image, uint64_t address);
 
+/* Where the function begins that an address is inside of, by the same; 0: they say nothing of it.
+ */
+uint64_t elf_function_of(const ElfImage *image, uint64_t address);
+
+/* Where the address of a function of another file will stand (R_*_GLOB_DAT), or 0. */
+uint64_t elf_import_slot(ElfImage *image, const char *name);
+
 /* The first place of a needle in a range, counted as work; NULL: none. */
 const uint8_t *elf_search(ElfImage *image, ElfRange range, const void *needle, size_t length);
 

@@ -60,9 +60,23 @@ static void give_up(TlsFile *file)
     }
 }
 
+/* The way to the client random, if the library is in the file. */
+static TlsChain random_of(const TlsFile *file, bool is_gnutls)
+{
+    for (unsigned i = 0; i < file->n_implementations; i++) {
+        const TlsImplementation *one = &file->implementations[i];
+        if (is_gnutls ? one->library == TLS_GNUTLS
+                      : one->library == TLS_OPENSSL || one->library == TLS_BORINGSSL) {
+            return one->key_log.random_chain;
+        }
+    }
+    return (TlsChain){0};
+}
+
 static void find_points(ElfImage *image, bool has_go_tls, TlsFile *file)
 {
-    points_find_symbols(image, &file->plaintext);
+    const TlsChain openssl = random_of(file, false), gnutls = random_of(file, true);
+    points_find_symbols(image, &openssl, &gnutls, &file->plaintext);
     if (has_go_tls) {
         points_find_golang(image, &file->plaintext);
     }

@@ -14,7 +14,6 @@
 
 #include "node-capture/tls/points.h"
 
-#define TLS_CHAIN_MAX           4
 #define TLS_OFFSET_MAX          65536 /* in an object */
 #define TLS_IMPLEMENTATIONS_MAX 6
 #define TLS_REASON_SIZE         160
@@ -52,13 +51,6 @@ typedef struct TlsPlace {
     TlsPlaceKind kind;
     uint32_t number;
 } TlsPlace;
-
-/* From a pointer p: for all offsets but the last p = *(p + offset), then p + the last one is the
- * address. count 0: none. */
-typedef struct TlsChain {
-    uint32_t count;
-    int32_t offsets[TLS_CHAIN_MAX];
-} TlsChain;
 
 typedef enum TlsRandomOrigin {
     TLS_RANDOM_ON_THE_WIRE, /* not known: to be found in the session object by randoms seen in

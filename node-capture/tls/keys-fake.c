@@ -11,7 +11,7 @@ typedef struct Fake {
     GArray *followed;
     unsigned times;
     TlsKeysStats stats;
-    GArray *randoms; /* of TlsFakeRandom */
+    GArray *hellos; /* of TlsSeenHello */
 } Fake;
 
 static void fake_follow(TlsKeys *keys, const TlsWanted *wanted, size_t count)
@@ -29,21 +29,16 @@ static void fake_free(TlsKeys *keys)
     Fake *fake = (Fake *)keys;
     tls_programs_free(fake->keys.programs);
     g_array_unref(fake->followed);
-    g_array_unref(fake->randoms);
+    g_array_unref(fake->hellos);
     g_mutex_clear(&fake->lock);
     g_free(fake);
 }
 
-static void fake_saw_random(TlsKeys *keys, uint64_t netns_inode, uint64_t time_unix_ns,
-                            const uint8_t *random)
+static void fake_saw_hello(TlsKeys *keys, const TlsSeenHello *hello)
 {
     Fake *fake = (Fake *)keys;
-    TlsFakeRandom seen = {.netns_inode = netns_inode, .time_unix_ns = time_unix_ns};
-    if (random) {
-        memcpy(seen.random, random, sizeof(seen.random));
-    }
     g_mutex_lock(&fake->lock);
-    g_array_append_val(fake->randoms, seen);
+    g_array_append_vals(fake->hellos, hello, 1);
     g_mutex_unlock(&fake->lock);
 }
 
@@ -55,7 +50,7 @@ static void fake_stats(TlsKeys *keys, TlsKeysStats *ret)
     g_mutex_unlock(&fake->lock);
 }
 
-static const TlsKeysOps fake_ops = {"fake", fake_free, fake_follow, fake_saw_random, fake_stats};
+static const TlsKeysOps fake_ops = {"fake", fake_free, fake_follow, fake_saw_hello, fake_stats};
 
 TlsKeys *tls_keys_fake_new(const TlsKeysCallbacks *callbacks, void *userdata)
 {
@@ -65,7 +60,7 @@ TlsKeys *tls_keys_fake_new(const TlsKeysCallbacks *callbacks, void *userdata)
     fake->callbacks = callbacks;
     fake->userdata = userdata;
     fake->followed = g_array_new(FALSE, FALSE, sizeof(TlsWanted));
-    fake->randoms = g_array_new(FALSE, FALSE, sizeof(TlsFakeRandom));
+    fake->hellos = g_array_new(FALSE, FALSE, sizeof(TlsSeenHello));
     g_mutex_init(&fake->lock);
     return &fake->keys;
 }
@@ -112,11 +107,11 @@ void tls_keys_fake_set_stats(TlsKeys *keys, const TlsKeysStats *stats)
     g_mutex_unlock(&fake->lock);
 }
 
-GArray *tls_keys_fake_randoms(TlsKeys *keys)
+GArray *tls_keys_fake_hellos(TlsKeys *keys)
 {
     Fake *fake = (Fake *)keys;
     g_mutex_lock(&fake->lock);
-    GArray *copy = g_array_copy(fake->randoms);
+    GArray *copy = g_array_copy(fake->hellos);
     g_mutex_unlock(&fake->lock);
     return copy;
 }

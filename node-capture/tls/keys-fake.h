@@ -6,11 +6,6 @@
 
 #include "node-capture/tls/keys.h"
 
-typedef struct TlsFakeRandom {
-    uint64_t netns_inode, time_unix_ns;
-    uint8_t random[TLS_KEYS_RANDOM]; /* zeros: none */
-} TlsFakeRandom;
-
 TlsKeys *tls_keys_fake_new(const TlsKeysCallbacks *callbacks, void *userdata);
 /* What was asked for last (TlsWanted), and how often it was asked. The caller unrefs. */
 GArray *tls_keys_fake_followed(TlsKeys *keys, unsigned *ret_times);
@@ -22,4 +17,4 @@ void tls_keys_fake_problem(TlsKeys *keys, const char *message);
 /* After keys->programs was changed by hand. */
 void tls_keys_fake_tell_programs(TlsKeys *keys);
 void tls_keys_fake_set_stats(TlsKeys *keys, const TlsKeysStats *stats);
-GArray *tls_keys_fake_randoms(TlsKeys *keys); /* of TlsFakeRandom, all so far; the caller unrefs */
+GArray *tls_keys_fake_hellos(TlsKeys *keys); /* of TlsSeenHello, all so far; the caller unrefs */

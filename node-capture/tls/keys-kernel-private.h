@@ -11,6 +11,8 @@
 #include "node-capture/tls/keys.h"
 #include "node-capture/tls/mappings.h"
 #include "node-capture/tls/seen-randoms.h"
+#include "node-capture/tls/wire-randoms.h"
+#include "node-capture/tls/wire-sockets.h"
 
 typedef struct Kernel {
     TlsKeys keys;
@@ -23,16 +25,19 @@ typedef struct Kernel {
     GMutex lock;    /* of these */
     GArray *wanted; /* of TlsWanted: what was asked for, if it was since the last look; else NULL */
     bool stop;
-    TlsHooks *counted;  /* `hooks`, to be asked what it counts */
+    TlsHooks *counted; /* `hooks`, to be asked what it counts */
+    PlaintextHooks *counted_plaintext;
     TlsKeysStats stats; /* of what was unloaded, and what the thread counts */
 
     /* The thread's. */
     GHashTable *namespaces; /* inode, uint64_t -> bits of TlsTake */
-    TlsHooks *hooks;        /* these five while a namespace is wanted, else NULL */
+    TlsHooks *hooks;        /* these six while a namespace is wanted, else NULL */
     HookedFiles *files;
     Mappings *mappings;
     KeyLines *lines;
     WireRandoms *randoms;
+    WireSockets *sockets;
+    uint64_t unknown;          /* of wire_sockets_unknown(), what is in `stats` */
     PlaintextHooks *plaintext; /* while it is wanted in one of them, else NULL */
     GHashTable
         *settled; /* MappedId -> its file's number: needs no further look when mapped again */

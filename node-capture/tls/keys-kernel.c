@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "node-capture/tls/keys-kernel-private.h"
+#include "node-capture/tls/listening.h"
 
 #define SWEEP_NS          (300u * 1000000000ull)
 #define TEND_NS           (5u * 1000000000ull)
@@ -49,6 +50,12 @@ static void on_lines(uint64_t netns_inode, uint64_t time_ns, const char *lines, 
 }
 
 static void on_plaintext(void *userdata, const TlsPlaintext *plaintext)
+{
+    Kernel *self = userdata;
+    wire_sockets_add(self->sockets, plaintext, clock_monotonic_ns());
+}
+
+static void on_plaintext_with_socket(void *userdata, const TlsPlaintext *plaintext)
 {
     Kernel *self = userdata;
     self->callbacks->plaintext(plaintext, self->userdata);
@@ -101,9 +108,31 @@ static void tell_not_loaded(Kernel *self, const char *subject, int error, const 
     tell_problem(self, subject, text);
 }
 
+/* Under the lock. */
+static void add_plaintext_counters(const Kernel *self, TlsKeysStats *stats)
+{
+    PlaintextCounters counters = {0};
+    if (self->counted_plaintext) {
+        plaintext_hooks_counters(self->counted_plaintext, &counters);
+    }
+    stats->plaintext_taken += counters.taken;
+    stats->plaintext_lost += counters.lost;
+    stats->plaintext_passed += counters.passed;
+    stats->plaintext_unreadable += counters.unreadable;
+}
+
+static void count_plaintext_from(Kernel *self, PlaintextHooks *hooks)
+{
+    g_mutex_lock(&self->lock);
+    add_plaintext_counters(self, &self->stats);
+    self->counted_plaintext = hooks;
+    g_mutex_unlock(&self->lock);
+}
+
 static void unload_plaintext(Kernel *self)
 {
     if (self->plaintext) {
+        count_plaintext_from(self, NULL);
         self->plaintext = plaintext_hooks_free(self->plaintext);
         hooked_files_set_plaintext(self->files, NULL);
     }
@@ -118,6 +147,7 @@ static void load_plaintext(Kernel *self)
         return;
     }
     tell_problem(self, subject_plaintext, NULL);
+    count_plaintext_from(self, self->plaintext);
     hooked_files_set_plaintext(self->files, self->plaintext);
 }
 
@@ -146,10 +176,13 @@ static void unload(Kernel *self)
     self->mappings = mappings_free(self->mappings);
     self->lines = key_lines_free(self->lines);
     self->randoms = wire_randoms_free(self->randoms);
+    self->sockets = wire_sockets_free(self->sockets);
     tls_hooks_free(g_steal_pointer(&self->hooks));
     g_hash_table_remove_all(self->settled);
     g_hash_table_remove_all(self->namespaces);
 }
+
+static const WireSocketsCallbacks socket_callbacks = {on_plaintext_with_socket, tls_is_listening};
 
 static void load(Kernel *self)
 {
@@ -176,6 +209,8 @@ static void load(Kernel *self)
         self->files, &(TlsMeanwhile){tls_hooks_fd(self->hooks), keys_kernel_tell_taken, self});
     self->lines = key_lines_new(on_lines, self);
     self->randoms = wire_randoms_new();
+    self->sockets = wire_sockets_new(&socket_callbacks, self);
+    self->unknown = 0;
     self->sweep_ns = clock_monotonic_ns() + SWEEP_NS;
     self->tend_ns = clock_monotonic_ns() + TEND_NS;
 }
@@ -289,9 +324,19 @@ static bool obey_plaintext(Kernel *self, const GArray *wanted)
     return false;
 }
 
-static bool is_followed(uint64_t netns_inode, void *userdata)
+/* A namespace whose secrets are not taken has none that could be missed. */
+static void on_hello(const TlsSeenHello *hello, void *userdata)
 {
-    return g_hash_table_contains(((Kernel *)userdata)->namespaces, &netns_inode);
+    Kernel *self = userdata;
+    unsigned taken = taken_of(self, hello->netns_inode);
+    if (taken & TLS_TAKE_KEYS && hello->has_random) {
+        wire_randoms_saw(self->randoms, hello->netns_inode, hello->time_unix_ns, hello->random);
+    } else if (taken & TLS_TAKE_KEYS) {
+        wire_randoms_hidden(self->randoms, hello->netns_inode, hello->time_unix_ns);
+    }
+    if (taken) {
+        wire_sockets_saw(self->sockets, hello);
+    }
 }
 
 static void judge_hooks(Kernel *self)
@@ -413,7 +458,8 @@ static void do_what_is_due(Kernel *self)
         return;
     }
     keys_kernel_tell_taken(self);
-    seen_randoms_take(self->seen, self->randoms, is_followed, self);
+    seen_randoms_take(self->seen, on_hello, self);
+    wire_sockets_run(self->sockets, clock_monotonic_ns());
     if (clock_monotonic_ns() >= self->sweep_ns) {
         sweep(self);
     }
@@ -422,7 +468,9 @@ static void do_what_is_due(Kernel *self)
     }
     g_mutex_lock(&self->lock);
     self->stats.hooked_files = hooked_files_count(self->files);
+    self->stats.plaintext_unknown += wire_sockets_unknown(self->sockets) - self->unknown;
     g_mutex_unlock(&self->lock);
+    self->unknown = wire_sockets_unknown(self->sockets);
     tell_programs(self);
 }
 
@@ -462,10 +510,9 @@ static void kernel_follow(TlsKeys *keys, const TlsWanted *wanted, size_t count)
     wake(self);
 }
 
-static void kernel_saw_random(TlsKeys *keys, uint64_t netns_inode, uint64_t time_unix_ns,
-                              const uint8_t *random)
+static void kernel_saw_hello(TlsKeys *keys, const TlsSeenHello *hello)
 {
-    seen_randoms_add(kernel(keys)->seen, netns_inode, time_unix_ns, random);
+    seen_randoms_add(kernel(keys)->seen, hello);
 }
 
 static void kernel_stats(TlsKeys *keys, TlsKeysStats *ret)
@@ -477,6 +524,7 @@ static void kernel_stats(TlsKeys *keys, TlsKeysStats *ret)
     if (self->counted) {
         tls_hooks_counters(self->counted, &counters);
     }
+    add_plaintext_counters(self, ret);
     g_mutex_unlock(&self->lock);
     ret->taken += counters.taken;
     ret->lost += counters.lost;
@@ -502,7 +550,7 @@ static void kernel_free(TlsKeys *keys)
     g_free(self);
 }
 
-static const TlsKeysOps kernel_ops = {"kernel", kernel_free, kernel_follow, kernel_saw_random,
+static const TlsKeysOps kernel_ops = {"kernel", kernel_free, kernel_follow, kernel_saw_hello,
                                       kernel_stats};
 
 TlsKeys *tls_keys_kernel_new(const TlsKeysCallbacks *callbacks, void *userdata)

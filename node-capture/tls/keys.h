@@ -33,6 +33,16 @@ typedef struct TlsAddress {
     uint16_t port;
 } TlsAddress;
 
+/* The beginning of a TLS connection, as it was captured. */
+typedef struct TlsSeenHello {
+    uint64_t netns_inode, time_unix_ns;
+    bool has_random; /* else: something began, or was lost, whose random cannot be seen; and the
+                        rest is not set */
+    uint8_t random[TLS_KEYS_RANDOM];
+    uint8_t family; /* AF_INET, AF_INET6 */
+    TlsAddress client, server;
+} TlsSeenHello;
+
 typedef enum TlsDirection { TLS_READ, TLS_WRITTEN } TlsDirection;
 
 /* Bytes that a process has read from a TLS connection, or written to it, before they were
@@ -45,6 +55,7 @@ typedef struct TlsPlaintext {
     TlsDirection direction;
     bool has_secrets; /* secrets of this connection were told */
     bool is_server; /* the process is the one that was connected to; meaningful if family is set */
+    bool has_role;  /* the session was given its role: is_server is set, whatever family is */
     uint8_t family; /* AF_INET, AF_INET6; 0: which socket it uses is not known */
     TlsAddress local, remote; /* of its socket */
     uint64_t offset; /* bytes of that direction before these, since the connection's first */
@@ -53,6 +64,7 @@ typedef struct TlsPlaintext {
     bool end;        /* nothing more comes of either direction; `length` is 0 */
     const uint8_t *data;
     size_t length;
+    const uint8_t *random; /* TLS_KEYS_RANDOM bytes, the client's, or NULL; only if family is 0 */
 } TlsPlaintext;
 
 typedef struct TlsKeysCallbacks {
@@ -71,6 +83,9 @@ typedef struct TlsKeysCallbacks {
 
 typedef struct TlsKeysStats {
     uint64_t taken, lost, passed, unreadable; /* as the program counts, see bpf/tls.bpf.c */
+    /* Of plaintext: bytes, but `passed`, which are calls; see bpf/plaintext.bpf.c. */
+    uint64_t plaintext_taken, plaintext_lost, plaintext_passed, plaintext_unreadable;
+    uint64_t plaintext_unknown; /* connections whose socket was not found */
     uint64_t mappings_lost; /* files that processes mapped: all processes were looked at again */
     uint64_t withdrawn;     /* files whose hooks were taken out for what they gave */
     unsigned hooked_files;  /* now */
@@ -82,11 +97,8 @@ typedef struct TlsKeysOps {
     /* The network namespaces of whose processes something is wanted from now on, in place of those
      * before; none: nothing stays hooked. Any thread; does not wait. */
     void (*follow)(TlsKeys *keys, const TlsWanted *wanted, size_t count);
-    /* A ClientHello with that random (TLS_KEYS_RANDOM bytes) was captured in a namespace that is
-     * followed, at `time_unix_ns`. NULL: something was, or was lost, whose random cannot be seen.
-     * Any thread; does not wait. */
-    void (*saw_random)(TlsKeys *keys, uint64_t netns_inode, uint64_t time_unix_ns,
-                       const uint8_t *random);
+    /* A ClientHello was captured in a namespace that is followed. Any thread; does not wait. */
+    void (*saw_hello)(TlsKeys *keys, const TlsSeenHello *hello);
     void (*stats)(TlsKeys *keys, TlsKeysStats *ret); /* any thread */
 } TlsKeysOps;
 

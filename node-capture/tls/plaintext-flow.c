@@ -213,7 +213,9 @@ static Connection *find(PlaintextFlow *flow, const TlsPlaintext *plaintext)
         g_hash_table_replace(flow->connections, &connection->id, connection);
     }
     g_queue_push_tail_link(&flow->used, &connection->link);
-    place(flow, connection, plaintext);
+    if (!plaintext->end) { /* that is told without its socket */
+        place(flow, connection, plaintext);
+    }
     if (!connection->start_ns) {
         connection->start_ns = MAX(plaintext->time_unix_ns, 1);
     }

@@ -134,9 +134,14 @@ static uint8_t set_addresses(const struct plaintext_socket *socket, TlsPlaintext
     return (uint8_t)socket->family;
 }
 
+static bool has_socket(const struct plaintext_event *event)
+{
+    return event->socket.family && event->socket.family != PLAINTEXT_BY_RANDOM;
+}
+
 static bool is_server(Told *told, const struct plaintext_event *event)
 {
-    if (event->flags & (PLAINTEXT_CLIENT | PLAINTEXT_SERVER) || !event->socket.family) {
+    if (event->flags & (PLAINTEXT_CLIENT | PLAINTEXT_SERVER) || !has_socket(event)) {
         return event->flags & PLAINTEXT_SERVER;
     }
     if (!told->asked_role) {
@@ -158,12 +163,17 @@ static void on_data(PlaintextHooks *hooks, const struct plaintext_event *event)
         .direction = event->direction == PLAINTEXT_READ ? TLS_READ : TLS_WRITTEN,
         .has_secrets = event->flags & PLAINTEXT_HAS_SECRETS,
         .is_server = is_server(told, event),
+        .has_role = event->flags & (PLAINTEXT_CLIENT | PLAINTEXT_SERVER),
         .offset = event->offset,
         .from_start = event->flags & PLAINTEXT_FROM_START,
         .data = event->data,
         .length = event->length,
     };
-    plaintext.family = set_addresses(&event->socket, &plaintext);
+    if (has_socket(event)) {
+        plaintext.family = set_addresses(&event->socket, &plaintext);
+    } else if (event->socket.family == PLAINTEXT_BY_RANDOM) {
+        plaintext.random = event->socket.random;
+    }
     hooks->callback(hooks->userdata, &plaintext);
 }
 
@@ -269,6 +279,26 @@ static bool belongs(const TlsPoint *point, unsigned link)
     return link == GO_POINTS ? is_go : link == RETURNS ? tls_point_returns(point->kind) : !is_go;
 }
 
+/* The way to the client random is left out where it does not fit in. */
+static uint64_t cookie_of(const TlsPoint *point)
+{
+    uint64_t cookie = (uint64_t)point->kind | (point->on_stack ? PLAINTEXT_ON_STACK : 0) |
+                      (point->by_descriptor ? PLAINTEXT_BY_DESCRIPTOR : 0);
+    const TlsChain *way = &point->random;
+    uint64_t offsets = 0;
+    if (way->count > PLAINTEXT_STEPS_MAX) {
+        return cookie;
+    }
+    for (unsigned i = 0; i < way->count; i++) {
+        if (way->offsets[i] < 0 || way->offsets[i] >> PLAINTEXT_OFFSET_BITS) {
+            return cookie;
+        }
+        offsets |= (uint64_t)way->offsets[i]
+                   << (PLAINTEXT_OFFSET_SHIFT + PLAINTEXT_OFFSET_BITS * i);
+    }
+    return cookie | offsets | (uint64_t)way->count << PLAINTEXT_STEPS_SHIFT;
+}
+
 static int attach_link(PlaintextHooks *hooks, int fd, const TlsPoints *points, unsigned link,
                        Uprobes **ret)
 {
@@ -284,8 +314,7 @@ static int attach_link(PlaintextHooks *hooks, int fd, const TlsPoints *points, u
         const TlsPoint *point = &points->points[i];
         if (belongs(point, link)) {
             offsets[at.count] = point->offset;
-            cookies[at.count++] =
-                (uint64_t)point->kind | (point->on_stack ? PLAINTEXT_ON_STACK : 0);
+            cookies[at.count++] = cookie_of(point);
         }
     }
     return at.count ? uprobes_attach(multi[link], single[link], &at, ret) : 0;

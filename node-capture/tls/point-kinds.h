@@ -18,6 +18,11 @@ typedef enum TlsPointKind {
                         */
     TLS_POINT_WRITE_EX,
     TLS_POINT_WRITE_EX2, /* ... where its fifth points */
+    TLS_POINT_RECV,      /* as READ, with flags in its fourth argument */
+    TLS_POINT_WRITEV,    /* as WRITE, of so many PRIOVec {address, int length} */
+    TLS_POINT_ROLE, /* it is made a server's, if the second argument is not 0, else a client's */
+    TLS_POINT_UNSEEN_READ, /* as READ, but the bytes cannot be taken: a hole is told */
+    TLS_POINT_UNSEEN_WRITE,
     /* Go, behind the check of the stack, which would come here twice: */
     TLS_POINT_GO_CLIENT, /* handshake of a client */
     TLS_POINT_GO_SERVER,

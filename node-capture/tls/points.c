@@ -5,7 +5,7 @@
 
 /* Functions of one library stand together: where it has neither read nor write, the others are
  * somebody else's of that name. */
-typedef enum Family { OPENSSL, GNUTLS, MBEDTLS, WOLFSSL, S2N, FAMILIES } Family;
+typedef enum Family { OPENSSL, GNUTLS, NSS, MBEDTLS, WOLFSSL, S2N, FAMILIES } Family;
 
 static const struct {
     const char *name;
@@ -48,6 +48,11 @@ static const struct {
     {"wolfSSL_accept", WOLFSSL, TLS_POINT_HANDSHAKE},
     {"wolfSSL_read", WOLFSSL, TLS_POINT_READ},
     {"wolfSSL_write", WOLFSSL, TLS_POINT_WRITE},
+    {"SSL_sendfile", OPENSSL, TLS_POINT_UNSEEN_WRITE},
+    {"gnutls_record_recv_packet", GNUTLS, TLS_POINT_UNSEEN_READ},
+    {"gnutls_record_recv_early_data", GNUTLS, TLS_POINT_READ},
+    {"SSL_ImportFD", NSS, TLS_POINT_NEW},
+    {"SSL_ResetHandshake", NSS, TLS_POINT_ROLE},
     {"s2n_connection_new", S2N, TLS_POINT_NEW},
     {"s2n_connection_wipe", S2N, TLS_POINT_BEGIN},
     {"s2n_connection_free", S2N, TLS_POINT_END},
@@ -69,6 +74,10 @@ bool tls_point_returns(TlsPointKind kind)
     case TLS_POINT_READ_EX:
     case TLS_POINT_WRITE_EX:
     case TLS_POINT_WRITE_EX2:
+    case TLS_POINT_RECV:
+    case TLS_POINT_WRITEV:
+    case TLS_POINT_UNSEEN_READ:
+    case TLS_POINT_UNSEEN_WRITE:
         return true;
     default:
         return false;
@@ -90,6 +99,11 @@ const char *tls_point_kind_name(TlsPointKind kind)
         [TLS_POINT_READ_EX] = "read",
         [TLS_POINT_WRITE_EX] = "write",
         [TLS_POINT_WRITE_EX2] = "write",
+        [TLS_POINT_RECV] = "read",
+        [TLS_POINT_WRITEV] = "write",
+        [TLS_POINT_ROLE] = "role",
+        [TLS_POINT_UNSEEN_READ] = "read unseen",
+        [TLS_POINT_UNSEEN_WRITE] = "write unseen",
         [TLS_POINT_GO_CLIENT] = "client handshake",
         [TLS_POINT_GO_SERVER] = "server handshake",
         [TLS_POINT_GO_WRITE] = "write",
@@ -126,7 +140,8 @@ static uint64_t address_of(const ElfSymbol *found, const char *name)
 }
 
 /* Then the functions that call them are not needed. */
-static bool add_openssl_internal(ElfImage *image, const ElfSymbol *found, TlsPoints *points)
+static bool add_openssl_internal(ElfImage *image, const ElfSymbol *found, const TlsChain *random,
+                                 TlsPoints *points)
 {
     const OpensslFunctions known = {
         .read = address_of(found, "SSL_read"),
@@ -136,9 +151,12 @@ static bool add_openssl_internal(ElfImage *image, const ElfSymbol *found, TlsPoi
         .write_ex2 = address_of(found, "SSL_write_ex2"),
     };
     TlsPoint read, write;
-    return known.read && known.read_ex && known.write && known.write_ex &&
-           points_find_openssl(image, &known, &read, &write) && points_add(image, points, read) &&
-           points_add(image, points, write);
+    if (!known.read || !known.read_ex || !known.write || !known.write_ex ||
+        !points_find_openssl(image, &known, &read, &write)) {
+        return false;
+    }
+    read.random = write.random = *random;
+    return points_add(image, points, read) && points_add(image, points, write);
 }
 
 static bool is_reading(TlsPointKind kind)
@@ -151,8 +169,10 @@ static bool is_writing(TlsPointKind kind)
     return kind == TLS_POINT_WRITE || kind == TLS_POINT_WRITE_EX || kind == TLS_POINT_WRITE_EX2;
 }
 
-void points_find_symbols(ElfImage *image, TlsPoints *points)
+void points_find_symbols(ElfImage *image, const TlsChain *openssl, const TlsChain *gnutls,
+                         TlsPoints *points)
 {
+    const TlsChain randoms[FAMILIES] = {[OPENSSL] = *openssl, [GNUTLS] = *gnutls};
     const char *names[FUNCTIONS];
     ElfSymbol found[FUNCTIONS];
     bool reads[FAMILIES] = {false}, writes[FAMILIES] = {false}, ends[FAMILIES] = {false};
@@ -166,7 +186,10 @@ void points_find_symbols(ElfImage *image, TlsPoints *points)
         writes[functions[i].family] |= is_there && is_writing(functions[i].kind);
         ends[functions[i].family] |= is_there && functions[i].kind == TLS_POINT_END;
     }
-    bool has_internal = add_openssl_internal(image, found, points);
+    /* Its others are in no symbol table. */
+    reads[NSS] = writes[NSS] = ends[NSS] =
+        address_of(found, "SSL_ImportFD") && points_find_nss(image, points);
+    bool has_internal = add_openssl_internal(image, found, openssl, points);
     for (size_t i = 0; i < FUNCTIONS; i++) {
         Family family = functions[i].family;
         bool is_covered = has_internal && family == OPENSSL &&
@@ -174,8 +197,10 @@ void points_find_symbols(ElfImage *image, TlsPoints *points)
         if (reads[family] && writes[family] && ends[family] && found[i].address && !is_covered) {
             points_add(image, points,
                        (TlsPoint){.kind = functions[i].kind,
+                                  .by_descriptor = family == NSS,
                                   .name = functions[i].name,
-                                  .address = found[i].address});
+                                  .address = found[i].address,
+                                  .random = randoms[family]});
         }
     }
 }

@@ -12,12 +12,22 @@
 
 #define TLS_POINTS_MAX        64
 #define TLS_POINT_REASON_SIZE 160
+#define TLS_CHAIN_MAX         4
+
+/* From a pointer p: for all offsets but the last p = *(p + offset), then p + the last one is the
+ * address. count 0: none. */
+typedef struct TlsChain {
+    uint32_t count;
+    int32_t offsets[TLS_CHAIN_MAX];
+} TlsChain;
 
 typedef struct TlsPoint {
     TlsPointKind kind;
-    bool on_stack;            /* Go: arguments and results are there */
-    const char *name;         /* of the function; static */
+    bool on_stack;      /* Go: arguments and results are there */
+    bool by_descriptor; /* NSS: the session is what the second word of a PRFileDesc points to */
+    const char *name;   /* of the function; static */
     uint64_t address, offset; /* in memory before relocation; in the file, as uprobes want it */
+    TlsChain random;          /* from the session to its client random, if it is known */
 } TlsPoint;
 
 typedef struct TlsPoints {

@@ -2,24 +2,22 @@
 #include "node-capture/tls/seen-randoms.h"
 
 #include <glib.h>
-#include <string.h>
-
-typedef struct Seen {
-    uint64_t netns_inode, time_ns;
-    uint8_t random[WIRE_RANDOMS_LENGTH];
-    bool hidden;
-} Seen;
 
 struct SeenRandoms {
     GMutex lock;
-    GArray *waiting; /* of Seen */
+    GArray *waiting; /* of TlsSeenHello */
 };
+
+static GArray *waiting_new(void)
+{
+    return g_array_new(FALSE, FALSE, sizeof(TlsSeenHello));
+}
 
 SeenRandoms *seen_randoms_new(void)
 {
     SeenRandoms *seen = g_new0(SeenRandoms, 1);
     g_mutex_init(&seen->lock);
-    seen->waiting = g_array_new(FALSE, FALSE, sizeof(Seen));
+    seen->waiting = waiting_new();
     return seen;
 }
 
@@ -33,44 +31,31 @@ SeenRandoms *seen_randoms_free(SeenRandoms *seen)
     return NULL;
 }
 
-void seen_randoms_add(SeenRandoms *seen, uint64_t netns_inode, uint64_t time_ns,
-                      const uint8_t *random)
+void seen_randoms_add(SeenRandoms *seen, const TlsSeenHello *hello)
 {
-    Seen one = {.netns_inode = netns_inode, .time_ns = time_ns, .hidden = !random};
-    if (random) {
-        memcpy(one.random, random, sizeof(one.random));
-    }
     g_mutex_lock(&seen->lock);
     if (seen->waiting->len < SEEN_RANDOMS_MAX) {
-        g_array_append_val(seen->waiting, one);
+        g_array_append_vals(seen->waiting, hello, 1);
     } else {
-        Seen *last = &g_array_index(seen->waiting, Seen, SEEN_RANDOMS_MAX - 1);
-        *last = one;
-        last->hidden = true;
+        TlsSeenHello *last = &g_array_index(seen->waiting, TlsSeenHello, SEEN_RANDOMS_MAX - 1);
+        *last = *hello;
+        last->has_random = false;
     }
     g_mutex_unlock(&seen->lock);
 }
 
-void seen_randoms_take(SeenRandoms *seen, WireRandoms *randoms,
-                       bool (*is_followed)(uint64_t netns_inode, void *userdata), void *userdata)
+void seen_randoms_take(SeenRandoms *seen, void (*take)(const TlsSeenHello *hello, void *userdata),
+                       void *userdata)
 {
     GArray *taken = NULL;
     g_mutex_lock(&seen->lock);
     if (seen->waiting->len > 0) {
         taken = seen->waiting;
-        seen->waiting = g_array_new(FALSE, FALSE, sizeof(Seen));
+        seen->waiting = waiting_new();
     }
     g_mutex_unlock(&seen->lock);
     for (guint i = 0; taken && i < taken->len; i++) {
-        const Seen *one = &g_array_index(taken, Seen, i);
-        if (!is_followed(one->netns_inode, userdata)) {
-            continue;
-        }
-        if (one->hidden) {
-            wire_randoms_hidden(randoms, one->netns_inode, one->time_ns);
-        } else {
-            wire_randoms_saw(randoms, one->netns_inode, one->time_ns, one->random);
-        }
+        take(&g_array_index(taken, TlsSeenHello, i), userdata);
     }
     if (taken) {
         g_array_unref(taken);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Client randoms on the wire, on their way from the thread that sees them to the one that keeps a
- * WireRandoms. Bounded: what finds no room is told as hidden. */
+/* ClientHellos on the wire, on their way from the thread that sees them to the one of TlsKeys.
+ * Bounded: what finds no room is told as one whose random cannot be seen. */
 #pragma once
 
-#include "node-capture/tls/wire-randoms.h"
+#include "node-capture/tls/keys.h"
 
 #define SEEN_RANDOMS_MAX 16384u
 
@@ -11,9 +11,7 @@ typedef struct SeenRandoms SeenRandoms;
 
 SeenRandoms *seen_randoms_new(void);
 SeenRandoms *seen_randoms_free(SeenRandoms *seen); /* NULL is fine; returns NULL */
-/* Any thread. `random` NULL: hidden. */
-void seen_randoms_add(SeenRandoms *seen, uint64_t netns_inode, uint64_t time_ns,
-                      const uint8_t *random);
-/* Those of the namespaces that `is_followed` go to `randoms`, the others nowhere. */
-void seen_randoms_take(SeenRandoms *seen, WireRandoms *randoms,
-                       bool (*is_followed)(uint64_t netns_inode, void *userdata), void *userdata);
+void seen_randoms_add(SeenRandoms *seen, const TlsSeenHello *hello); /* any thread */
+/* All that were added since, in their order. */
+void seen_randoms_take(SeenRandoms *seen, void (*take)(const TlsSeenHello *hello, void *userdata),
+                       void *userdata);

@@ -29,8 +29,9 @@ static void put_random(GByteArray *packet)
 /* An IP packet with a TCP header of `words` words. */
 static GByteArray *tcp(bool is_v6, unsigned words)
 {
-    const uint8_t v4[20] = {[0] = 0x45, [9] = 6}, v6[40] = {[0] = 0x60, [6] = 6};
-    uint8_t header[60] = {[12] = (uint8_t)(words << 4)};
+    const uint8_t v4[20] = {[0] = 0x45, [9] = 6, [12] = 10, 0, 0, 1, 10, 0, 0, 2};
+    const uint8_t v6[40] = {[0] = 0x60, [6] = 6, [8] = 0xfd, [23] = 1, [24] = 0xfd, [39] = 2};
+    uint8_t header[60] = {0x9c, 0x41, 0x01, 0xbb, [12] = (uint8_t)(words << 4)};
     GByteArray *packet = is_v6 ? bytes_of(v6, sizeof(v6)) : bytes_of(v4, sizeof(v4));
     return g_byte_array_append(packet, header, words * 4);
 }
@@ -57,15 +58,30 @@ static GByteArray *in_ethernet(GByteArray *ip, bool has_tag)
     return packet;
 }
 
+/* From address 1 to 2. */
+static void assert_fields(const TlsHelloFields *fields)
+{
+    unsigned first = fields->is_v6 ? 0xfd : 10, last = fields->is_v6 ? 15 : 3;
+    for (unsigned i = 0; i < TLS_HELLO_RANDOM_BYTES; i++) {
+        g_assert_cmpuint(fields->random[i], ==, 0x40 + i);
+    }
+    g_assert_cmpuint(fields->from[0], ==, first);
+    g_assert_cmpuint(fields->to[0], ==, first);
+    g_assert_cmpuint(fields->from[last], ==, 1);
+    g_assert_cmpuint(fields->to[last], ==, 2);
+    g_assert_cmpuint(fields->from_port, ==, 40001);
+    g_assert_cmpuint(fields->to_port, ==, 443);
+}
+
 /* In memory of exactly its length, so that the sanitizer sees what is read beyond it. */
 static TlsHello find(uint16_t link_type, const GByteArray *packet, guint length)
 {
     g_autofree uint8_t *exact = g_memdup2(packet->data, length);
-    const uint8_t *random = NULL;
-    TlsHello found = tls_hello_find(link_type, exact, length, &random);
-    g_assert_true((found == TLS_HELLO_RANDOM) == (random != NULL));
-    for (unsigned i = 0; random && i < TLS_HELLO_RANDOM_BYTES; i++) {
-        g_assert_cmpuint(random[i], ==, 0x40 + i);
+    TlsHelloFields fields;
+    TlsHello found = tls_hello_find(link_type, exact, length, &fields);
+    g_assert_true((found == TLS_HELLO_RANDOM) == (fields.random != NULL));
+    if (fields.random) {
+        assert_fields(&fields);
     }
     return found;
 }

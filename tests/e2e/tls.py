@@ -4,6 +4,7 @@ asked for. The truth is what curl writes to SSLKEYLOGFILE, and what the server w
 import contextlib
 import glob
 import os
+import re
 import subprocess
 import time
 
@@ -57,7 +58,7 @@ def links(process):
         try:
             with open(name, encoding="ascii") as file:
                 text = file.read()
-            found += "link_type:\tuprobe_multi" in text or "link_type:\tperf" in text
+            found += bool(re.search(r"link_type:\tu(ret)?probe_multi|link_type:\tperf", text))
         except OSError:
             pass
     return found

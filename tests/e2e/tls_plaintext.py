@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Plaintext of real programs in pods: beside their encrypted packets, from one end, and only where it was asked for."""
 import os
+import subprocess
+from typing import NamedTuple
 
-from common import check, check_equal, main, start_nodes, wireshark
-from tls import VERSIONS, Capture, pods, until_hooked
+from common import check, check_equal, main, start_nodes, wait_for, wireshark
+from tls import VERSIONS, Capture, body_text, links, pods, until_hooked
+from tls_matrix import PORT, PYTHON, Library, ask as ask_library, program, server, start_tls_server
 
 PLAINTEXT = 'frame.interface_name contains "/plaintext"'
 
@@ -44,5 +47,230 @@ def of_both_ends(folder):
     check(tools.fields(paths["plaintext"], "tls.handshake.type == 1", "frame.number"), "the encrypted packets are there")
 
 
+MEMORY = {
+    "node": Library(["node", program("client.js")], server("node", program("server.js"))),
+    "asyncio": Library([PYTHON, program("asynchronous.py"), "client"], server(PYTHON, program("asynchronous.py"), "server")),
+}
+ENDS = ("client", "server")
+CLIENT, SERVER = ("10.244.1.3", "shop/client"), ("10.244.1.2", "shop/server")
+
+
+class Packet(NamedTuple):
+    pod: str        # that it was captured in
+    source: tuple   # address, pod
+    target: tuple   # address, pod, port
+    port: str       # the client's
+    syn: bool
+    fin: bool
+    payload: bytes
+    uri: str
+    body: str
+    strange: str
+
+
+def plaintext_packets(tools, path):
+    """In one pass, as each takes seconds."""
+    found = []
+    for pod, ip, name, port, to_ip, to_name, to_port, syn, fin, payload, uri, body, strange in tools.fields(
+            path, PLAINTEXT, "k8s.capture.pod.name", "ip.src", "k8s.src.name", "tcp.srcport", "ip.dst", "k8s.dst.name", "tcp.dstport",
+            "tcp.flags.syn", "tcp.flags.fin", "tcp.payload", "http.request.uri", "http.file_data", "tcp.analysis.flags"):
+        is_client = int(to_port) in range(PORT, PORT + len(MEMORY))
+        found.append(Packet(pod, (ip, name), (to_ip, to_name, to_port), port if is_client else to_port, syn == "1", fin == "1",
+                            bytes.fromhex(payload.replace(":", "")), uri, body, strange))
+    return found
+
+
+def ask_memory(cluster, mode):
+    """Two connections of each library and version; returns what was asked of which port."""
+    asked = []
+    for number, (name, library) in enumerate(MEMORY.items()):
+        for version in VERSIONS:
+            paths = [f"/{mode}/{name}/{version}/{part}" for part in "ab"]
+            answers = ask_library(cluster, library.client, PORT + number, version, paths)
+            check_equal([body for _, body in answers], [f"you asked for {path}" for path in paths], f"{name}, {version}")
+            asked += [(path, str(PORT + number)) for path in paths]
+    return asked
+
+
+def of_memory(folder):
+    """Libraries that never see a socket: the same addresses and names as of others, each with the ports of its own
+    encrypted connection."""
+    tools, paths, asked = wireshark(folder), {}, {}
+    with pods(folder) as cluster:
+        cluster.make_certificate()
+        for number, library in enumerate(MEMORY.values()):
+            start_tls_server(cluster, library.server, PORT + number)
+        endpoints, processes = start_nodes(cluster)
+        for mode in ("plaintext", "auto"):
+            paths[mode] = os.path.join(folder, f"{mode}.pcapng")
+            with Capture(cluster, endpoints.values(), paths[mode], "--tls", mode, "--vantage", "all"):
+                # In each of the two files: secrets, entries, returns.
+                wait_for(lambda: links(processes["worker-1"]) >= 6, "hooks in both servers")
+                asked[mode] = ask_memory(cluster, mode)
+    encrypted = tools.fields(paths["plaintext"], "tls.handshake.type == 1", "tcp.srcport", "tcp.dstport")
+    packets = plaintext_packets(tools, paths["plaintext"])
+    requests = [packet for packet in packets if packet.uri]
+    ports = {packet.uri: packet.port for packet in requests}
+    check_equal(sorted((ports[path], port) for path, port in asked["plaintext"]), sorted(set(encrypted)),
+                "ports of the encrypted connections")
+    check_equal(sorted((packet.uri, packet.pod, packet.source, packet.target) for packet in requests),
+                sorted((path, f"shop/{end}", CLIENT, (*SERVER, port)) for path, port in asked["plaintext"] for end in ENDS), "requests")
+    answers = [(packet.port, packet.pod, packet.source, packet.target, body_text(packet.body).strip()) for packet in packets
+               if packet.body]
+    check_equal(sorted(answers), sorted((ports[path], f"shop/{end}", SERVER, (*CLIENT, ports[path]), f"you asked for {path}")
+                                        for path, _ in asked["plaintext"] for end in ENDS), "answers")
+    check_equal({packet.strange for packet in packets}, {""}, "anything strange")
+    for flag in ("syn", "fin"):  # begun and ended by the same two ends
+        check_equal(sum(getattr(packet, flag) for packet in packets), 2 * len(requests), flag)
+    check_equal(tools.fields(paths["auto"], PLAINTEXT, "frame.number"), [], "plaintext beside secrets")
+    check_equal(tools.fields(paths["plaintext"], f"http && !({PLAINTEXT})", "frame.number"), [], "decrypted without secrets")
+    check(tools.fields(paths["plaintext"], "tls.handshake.type == 1", "frame.number"), "the encrypted packets are there")
+
+
+MEMORY = {
+    "node": Library(["node", program("client.js")], server("node", program("server.js"))),
+    "asyncio": Library([PYTHON, program("asynchronous.py"), "client"], server(PYTHON, program("asynchronous.py"), "server")),
+}
+ENDS = ("client", "server")
+CLIENT, SERVER = ("10.244.1.3", "shop/client"), ("10.244.1.2", "shop/server")
+
+
+class Packet(NamedTuple):
+    pod: str        # that it was captured in
+    source: tuple   # address, pod
+    target: tuple   # address, pod, port
+    port: str       # the client's
+    syn: bool
+    fin: bool
+    payload: bytes
+    uri: str
+    body: str
+    strange: str
+
+
+def plaintext_packets(tools, path):
+    """In one pass, as each takes seconds."""
+    found = []
+    for pod, ip, name, port, to_ip, to_name, to_port, syn, fin, payload, uri, body, strange in tools.fields(
+            path, PLAINTEXT, "k8s.capture.pod.name", "ip.src", "k8s.src.name", "tcp.srcport", "ip.dst", "k8s.dst.name", "tcp.dstport",
+            "tcp.flags.syn", "tcp.flags.fin", "tcp.payload", "http.request.uri", "http.file_data", "tcp.analysis.flags"):
+        is_client = int(to_port) in range(PORT, PORT + len(MEMORY))
+        found.append(Packet(pod, (ip, name), (to_ip, to_name, to_port), port if is_client else to_port, syn == "1", fin == "1",
+                            bytes.fromhex(payload.replace(":", "")), uri, body, strange))
+    return found
+
+
+def ask_memory(cluster, mode):
+    """Two connections of each library and version; returns what was asked of which port."""
+    asked = []
+    for number, (name, library) in enumerate(MEMORY.items()):
+        for version in VERSIONS:
+            paths = [f"/{mode}/{name}/{version}/{part}" for part in "ab"]
+            answers = ask_library(cluster, library.client, PORT + number, version, paths)
+            check_equal([body for _, body in answers], [f"you asked for {path}" for path in paths], f"{name}, {version}")
+            asked += [(path, str(PORT + number)) for path in paths]
+    return asked
+
+
+def of_memory(folder):
+    """Libraries that never see a socket: the same addresses and names as of others, each with the ports of its own
+    encrypted connection."""
+    tools, paths, asked = wireshark(folder), {}, {}
+    with pods(folder) as cluster:
+        cluster.make_certificate()
+        for number, library in enumerate(MEMORY.values()):
+            start_tls_server(cluster, library.server, PORT + number)
+        endpoints, processes = start_nodes(cluster)
+        for mode in ("plaintext", "auto"):
+            paths[mode] = os.path.join(folder, f"{mode}.pcapng")
+            with Capture(cluster, endpoints.values(), paths[mode], "--tls", mode, "--vantage", "all"):
+                # In each of the two files: secrets, entries, returns.
+                wait_for(lambda: links(processes["worker-1"]) >= 6, "hooks in both servers")
+                asked[mode] = ask_memory(cluster, mode)
+    encrypted = {tuple(row) for row in tools.fields(paths["plaintext"], "tls.handshake.type == 1", "tcp.srcport", "tcp.dstport")}
+    check_equal(len(encrypted), len(asked["plaintext"]), "connections")
+    rows = tools.fields(paths["plaintext"], f"http.request && {PLAINTEXT}", "http.request.uri", "tcp.dstport", "tcp.srcport",
+                        "ip.src", "ip.dst", "k8s.src.name", "k8s.dst.name", "k8s.capture.pod.name", "k8s.l7")
+    ports = {row[0]: row[2] for row in rows}
+    check_equal({(ports[path], port) for path, port in asked["plaintext"]}, encrypted, "ports of the encrypted connections")
+    check_equal(sorted(rows), sorted((path, port, ports[path], "10.244.1.3", "10.244.1.2", "shop/client", "shop/server",
+                                      f"shop/{end}", "http") for path, port in asked["plaintext"] for end in ENDS), "requests")
+    answers = tools.fields(paths["plaintext"], f"http.response && {PLAINTEXT}", "tcp.dstport", "ip.src", "ip.dst",
+                           "k8s.src.name", "k8s.capture.pod.name", "http.file_data")
+    check_equal(sorted((*row[:5], body_text(row[5]).strip()) for row in answers),
+                sorted((ports[path], "10.244.1.2", "10.244.1.3", "shop/server", f"shop/{end}", f"you asked for {path}")
+                       for path, _ in asked["plaintext"] for end in ENDS), "answers")
+    # Begun and ended by the same two ends; nothing without addresses.
+    for flag in ("syn", "fin"):
+        check_equal(len(tools.fields(paths["plaintext"], f"tcp.flags.{flag} == 1 && {PLAINTEXT} && ip.addr == 10.244.1.3", "frame.number")),
+                    2 * len(rows), f"{flag} of both sides, at both ends")
+    check_equal(tools.fields(paths["plaintext"], f"{PLAINTEXT} && ip.addr == 0.0.0.0", "frame.number"), [], "packets without addresses")
+    check_equal(tools.fields(paths["plaintext"], f"tcp.analysis.flags && {PLAINTEXT}", "_ws.col.Info"), [], "anything strange")
+    check_equal(tools.fields(paths["auto"], PLAINTEXT, "frame.number"), [], "plaintext beside secrets")
+    # The second sight of a packet is a retransmission to the dissector of TCP.
+    check_equal(tools.fields(paths["auto"], "http.request && tls", "http.request.uri"), [(path,) for path, _ in asked["auto"]], "decrypted")
+
+
+def nss_database(cluster):
+    """The server's certificate as NSS wants it; also for the client, which needs some database."""
+    folder = f"{cluster.folder}/nss"
+    os.mkdir(folder)
+    for argv in (["certutil", "-N", "-d", f"sql:{folder}", "--empty-password"],
+                 ["openssl", "pkcs12", "-export", "-in", f"{cluster.folder}/tls.crt", "-inkey", f"{cluster.folder}/tls.key",
+                  "-name", "server", "-passout", "pass:", "-out", f"{folder}/server.p12"],
+                 ["pk12util", "-i", f"{folder}/server.p12", "-d", f"sql:{folder}", "-W", ""]):
+        subprocess.run(argv, check=True, capture_output=True)
+    return f"sql:{folder}"
+
+
+def ask_selfserv(cluster, database, version, request):
+    """What the client prints: the answer, which has the request in it. Both ends would wait for the other to close."""
+    argv = ["tstclnt", "-h", "10.244.1.2", "-p", str(PORT), "-d", database, "-o", "-V", f"tls{version}:tls{version}"]
+    with subprocess.Popen(["timeout", "60", *cluster.entering("client", argv)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL) as client:
+        client.stdin.write(request)
+        client.stdin.flush()
+        answer = b""
+        while not answer.endswith(b"EOF\r\n\r\n\r\n"):
+            more = os.read(client.stdout.fileno(), 65536)
+            check(more, f"the client has ended: {answer}")
+            answer += more
+        client.terminate()
+    check(request in answer, f"{version}: not the answer: {answer}")
+    return answer
+
+
+def of_nss(folder):
+    """No secrets of it can be had, so who asks for them gets the plaintext: byte for byte what the client has said and got."""
+    tools, path, got = wireshark(folder), os.path.join(folder, "nss.pcapng"), {}
+    requests = {version: f"GET /nss/{version} HTTP/1.1\r\nHost: server\r\nConnection: close\r\n\r\n".encode() for version in VERSIONS}
+    with pods(folder) as cluster:
+        cluster.make_certificate()
+        database = nss_database(cluster)
+        cluster.exec("server", ["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=0"])  # selfserv binds to ::
+        cluster.spawn("server", ["selfserv", "-p", str(PORT), "-n", "server", "-d", database, "-V", "tls1.2:tls1.3"], log="selfserv.log")
+        cluster.wait_port("server", PORT)
+        endpoints, processes = start_nodes(cluster)
+        with Capture(cluster, endpoints.values(), path, "--tls", "auto", "--vantage", "all"):
+            wait_for(lambda: links(processes["worker-1"]) >= 2, "entries and returns")
+            # The server has waited in accept() since before the hooks: of that connection they do not see the beginning.
+            ask_selfserv(cluster, database, "1.3", b"GET /first HTTP/1.1\r\n\r\n")
+            for version, request in requests.items():
+                got[version] = ask_selfserv(cluster, database, version, request)
+    packets = plaintext_packets(tools, path)
+    ports = {packet.uri: packet.port for packet in packets if packet.uri}
+    for version, request in requests.items():
+        for end in ENDS:
+            said = {}
+            for packet in packets:
+                if packet.port == ports[f"/nss/{version}"] and packet.pod == f"shop/{end}":
+                    said[packet.source] = said.get(packet.source, b"") + packet.payload
+            check_equal(said, {CLIENT: request, SERVER: got[version]}, f"{version}, at the {end}")
+    check_equal({packet.strange for packet in packets}, {""}, "anything strange")
+    ends = len(ENDS) * (len(requests) + 1)
+    for flag, count in (("syn", ends - 1), ("fin", ends)):
+        check_equal(sum(getattr(packet, flag) for packet in packets), 2 * count, flag)
+
+
 if __name__ == "__main__":
-    main(of_both_ends)
+    main(of_both_ends, of_memory, of_nss)

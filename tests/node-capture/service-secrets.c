@@ -347,7 +347,12 @@ static void test_counters(ServiceFixture *fixture, const void *data)
                                 .unreadable = 14,
                                 .mappings_lost = 15,
                                 .withdrawn = 16,
-                                .hooked_files = 17};
+                                .hooked_files = 17,
+                                .plaintext_taken = 18,
+                                .plaintext_lost = 19,
+                                .plaintext_passed = 20,
+                                .plaintext_unreadable = 21,
+                                .plaintext_unknown = 22};
     tls_keys_fake_set_stats(fixture->keys, &stats);
     g_assert_cmpuint(service_counter(fixture, "tls_hook_taken_total"), ==, 11);
     g_assert_cmpuint(service_counter(fixture, "tls_hook_lost_total"), ==, 12);
@@ -356,6 +361,11 @@ static void test_counters(ServiceFixture *fixture, const void *data)
     g_assert_cmpuint(service_counter(fixture, "tls_mappings_lost_total"), ==, 15);
     g_assert_cmpuint(service_counter(fixture, "tls_hooks_withdrawn_total"), ==, 16);
     g_assert_cmpuint(service_counter(fixture, "tls_hooked_files"), ==, 17);
+    g_assert_cmpuint(service_counter(fixture, "tls_plaintext_hook_taken_bytes_total"), ==, 18);
+    g_assert_cmpuint(service_counter(fixture, "tls_plaintext_hook_lost_bytes_total"), ==, 19);
+    g_assert_cmpuint(service_counter(fixture, "tls_plaintext_hook_passed_total"), ==, 20);
+    g_assert_cmpuint(service_counter(fixture, "tls_plaintext_hook_unreadable_bytes_total"), ==, 21);
+    g_assert_cmpuint(service_counter(fixture, "tls_plaintext_unknown_sockets_total"), ==, 22);
 }
 
 static void check_refused(Reader *reader, int status, const char *part)

@@ -54,7 +54,7 @@ def points(path):
     check(code == 0, f"{path}: {err}")
     found = {}
     for kind, name, address, offset in re.findall(
-            r"^    (client handshake|server handshake|read|write|new|begin|end|client|server|handshake) (.+?): address 0x([0-9a-f]+), "
+            r"^    (client handshake|server handshake|read unseen|write unseen|read|write|role|new|begin|end|client|server|handshake) (.+?): address 0x([0-9a-f]+), "
             r"offset in the file 0x([0-9a-f]+)", text, flags=re.M):
         check_equal(int(offset, 16), file_offset(path, int(address, 16)), f"{name} in {path}")
         found.setdefault((kind, name), []).append(int(address, 16))

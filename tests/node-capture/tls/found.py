@@ -183,7 +183,41 @@ def test_plaintext_of_others(folder):
                      "int main(void) { return SSL_connect(SSL_new(SSL_CTX_new(TLS_method()))); }\n", "-static", "-lssl", "-lcrypto")
     found, reason = points(stripped(static))
     check(not found and reason, f"no symbols: {reason}")
-    check(points(f"{LIBRARIES}/libssl3.so")[1], "NSS")
+
+
+NSS_METHODS = """
+import ctypes, re, sys
+nspr, nss, ssl = (ctypes.CDLL(name) for name in ("libnspr4.so", "libnss3.so", sys.argv[1]))
+for function in (nspr.PR_NewTCPSocket, ssl.SSL_ImportFD):
+    function.restype = ctypes.c_void_p
+assert nss.NSS_NoDB_Init(None) == 0
+socket = ssl.SSL_ImportFD(None, ctypes.c_void_p(nspr.PR_NewTCPSocket()))
+methods = ctypes.cast(ctypes.c_void_p(socket), ctypes.POINTER(ctypes.POINTER(ctypes.c_uint64)))[0]
+with open("/proc/self/maps") as file:
+    base = min(int(line.split("-")[0], 16) for line in file if line.strip().endswith(sys.argv[1]))
+print(*(hex(methods[number] - base) for number in (1, 2, 3, 11, 13, 17, 18)))
+"""
+
+
+def test_plaintext_of_nss(folder):
+    """The functions that libssl3 really has in the table of its descriptors, by the order of prio.h: close, read, write, writev,
+    accept, recv, send."""
+    library = os.path.realpath(f"{LIBRARIES}/libssl3.so")
+    told = [int(word, 16) for word in run(sys.executable, "-c", NSS_METHODS, library).split()]
+    for file in (library, stripped(shutil.copy(library, folder))):
+        found, reason = points(file)
+        check_equal(reason, None, file)
+        names = ("end", "close"), ("read", "read"), ("write", "write"), ("write", "writev"), ("new", "accept"), ("read", "recv"), ("write", "send")
+        check_equal([found[kind, f"libssl3's {name}"] for kind, name in names], [[address] for address in told], file)
+        check_equal(found["new", "SSL_ImportFD"], [dynamic_symbol(library, "SSL_ImportFD")], file)
+    # Without the import that the table is known by there is none.
+    with open(library, "rb") as file:
+        data = file.read()
+    path = os.path.join(folder, "other.so")
+    with open(path, "wb") as file:
+        file.write(data.replace(b"PR_EmulateAcceptRead\0", b"PR_EmulateAcceptRear\0"))
+    found, reason = points(path)
+    check(not found and reason, "no table, and it says so")
 
 
 def test_plaintext_of_go(folder):
@@ -246,8 +280,8 @@ def test_process(_):
         check_equal(found[path][0].address, only(path).address, path)
 
 
-TESTS = [test_plaintext_of_openssl, test_plaintext_of_others, test_plaintext_of_go, test_openssl, test_openssl_in_a_program_at_fixed_addresses, test_gnutls, test_boringssl, test_node,
-         test_compilers, test_go, test_not_hooked, test_process]
+TESTS = [test_plaintext_of_openssl, test_plaintext_of_others, test_plaintext_of_nss, test_plaintext_of_go, test_openssl,
+         test_openssl_in_a_program_at_fixed_addresses, test_gnutls, test_boringssl, test_node, test_compilers, test_go, test_not_hooked, test_process]
 
 if __name__ == "__main__":
     if os.uname().machine != "x86_64":

@@ -278,6 +278,10 @@ def test_memory_bios(folder):
 
 
 def compare_server(taken, pid, seeds, length):
+    """No captured packets are told here, so what has no socket comes when that was waited for."""
+    total = sum(len(said(seed, length)) + length for seed in seeds)
+    with contextlib.suppress(AssertionError):
+        taken.wait(lambda: sum(n for c in taken.of(pid) for n in map(lambda p: p[1], c.pieces["r"] + c.pieces["w"])) >= total, "all")
     got = {c.bytes("r"): c.bytes("w") for c in taken.of(pid)}
     check_equal(got, {said(seed, length): body(seed + 1, length) for seed in seeds}, "the server's")
 
@@ -345,6 +349,52 @@ def test_boringssl(folder):
         compare(taken, [client.pid], [50], 70000, server_pid=peer.pid)
 
 
+GNUTLS_CLIENT = f"""
+import ctypes, socket, sys
+sys.path.insert(0, {os.path.dirname(PEER)!r})
+from random import Random
+tls = ctypes.CDLL("{GNUTLS}")
+session, trust, packet, server = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p(), socket.socket()
+print("ready", flush=True)
+sys.stdin.readline()
+server.connect(("{HOST}", int(sys.argv[1])))
+tls.gnutls_certificate_allocate_credentials(ctypes.byref(trust))
+tls.gnutls_init(ctypes.byref(session), 2)
+tls.gnutls_set_default_priority(session)
+tls.gnutls_credentials_set(session, 1, trust)
+tls.gnutls_transport_set_int2(session, server.fileno(), server.fileno())
+assert tls.gnutls_handshake(session) == 0
+text = b"50 20000\\n" + Random(50).randbytes(20000)
+while text:
+    text = text[tls.gnutls_record_send(session, text, len(text)):]
+first = AGAIN = -28
+while first == AGAIN:
+    first = got = tls.gnutls_record_recv_packet(session, ctypes.byref(packet))
+tls.gnutls_packet_deinit(packet)
+buffer = ctypes.create_string_buffer(9000)
+while got < 20000:
+    more = tls.gnutls_record_recv(session, buffer, 9000)
+    assert more > 0 or more == AGAIN
+    got += max(more, 0)
+tls.gnutls_deinit(session)
+print(first, flush=True)
+"""
+
+
+def test_unseen(folder):
+    """What was read in a way that cannot be taken is a hole of just its size."""
+    with hooked(folder, EVERY) as (taken, peer), Peer(peer.port, command=(sys.executable, "-c", GNUTLS_CLIENT)) as client:
+        taken.wait_hooks(6)
+        first = int(client.do("go"))
+        check(0 < first < 20000, first)
+        taken.wait(lambda: taken.of(client.pid) and taken.of(client.pid)[0].ended, "its end")
+        connection, = taken.of(client.pid)
+        check_equal(connection.bytes("w"), said(50, 20000), "what it has said")
+        check_equal(connection.pieces["r"][0][0], first, "where the rest begins")
+        with open(f"{connection.folder}/{connection.number}.r", "rb") as file:
+            check_equal(file.read(), bytes(first) + body(51, 20000)[first:], "what it has read")
+
+
 def test_go(folder):
     """Eight goroutines at each end, in a program without symbols."""
     path = os.path.join(folder, "peer")
@@ -409,7 +459,7 @@ def test_nothing_is_left(folder):
 
 
 TESTS = [test_python_threads, test_address_reuse, test_began_before, test_killed, test_memory_bios, test_openssl_programs,
-         test_gnutls, test_boringssl, test_go, test_only_targets, test_nothing_is_left]
+         test_gnutls, test_boringssl, test_unseen, test_go, test_only_targets, test_nothing_is_left]
 
 if __name__ == "__main__":
     if os.geteuid() != 0 or os.uname().machine != "x86_64":

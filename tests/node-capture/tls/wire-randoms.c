@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "node-capture/tls/seen-randoms.h"
+#include "node-capture/tls/wire-randoms.h"
 
 #define SECOND 1000000000ull
 #define START  (1000 * SECOND)
@@ -180,21 +181,25 @@ static void test_bounded(void)
     wire_randoms_free(randoms);
 }
 
-static bool is_netns(uint64_t netns_inode, void *userdata)
+static void take_hello(const TlsSeenHello *hello, void *userdata)
 {
-    return netns_inode == NETNS;
+    if (hello->netns_inode == NETNS && hello->has_random) {
+        wire_randoms_saw(userdata, NETNS, hello->time_unix_ns, hello->random);
+    }
 }
 
 static void test_on_the_way(void)
 {
     WireRandoms *randoms = wire_randoms_new();
     SeenRandoms *seen = seen_randoms_new();
-    uint8_t random[32];
     uint64_t count, with_secrets;
     for (unsigned i = 0; i < SEEN_RANDOMS_MAX + 5; i++) {
-        seen_randoms_add(seen, i % 2 ? NETNS : OTHER, START + i, random_of(i, false, random));
+        TlsSeenHello hello = {
+            .netns_inode = i % 2 ? NETNS : OTHER, .time_unix_ns = START + i, .has_random = true};
+        random_of(i, false, hello.random);
+        seen_randoms_add(seen, &hello);
     }
-    seen_randoms_take(seen, randoms, is_netns, NULL);
+    seen_randoms_take(seen, take_hello, randoms);
     wire_randoms_count(randoms, NETNS, &count, &with_secrets);
     g_assert_cmpuint(count, ==, SEEN_RANDOMS_MAX / 2 - 1); /* the last place is hidden's */
     wire_randoms_count(randoms, OTHER, &count, &with_secrets);
