@@ -25,6 +25,8 @@ static const char *state_name(Remora__V1__TlsProgramState state)
         return "failed";
     case REMORA__V1__TLS_PROGRAM_STATE__TLS_PROGRAM_STATE_WITHDRAWN:
         return "withdrawn";
+    case REMORA__V1__TLS_PROGRAM_STATE__TLS_PROGRAM_STATE_CALIBRATING:
+        return "calibrating";
     default:
         return "unknown";
     }

@@ -35,8 +35,8 @@ static void on_program(const TlsProgram *told, void *userdata)
     Remora__V1__TlsProgram *program = g_new0(Remora__V1__TlsProgram, 1);
     _Static_assert((int)TLS_PROGRAM_HOOKED ==
                            (int)REMORA__V1__TLS_PROGRAM_STATE__TLS_PROGRAM_STATE_HOOKED &&
-                       (int)TLS_PROGRAM_WITHDRAWN ==
-                           (int)REMORA__V1__TLS_PROGRAM_STATE__TLS_PROGRAM_STATE_WITHDRAWN,
+                       (int)TLS_PROGRAM_CALIBRATING ==
+                           (int)REMORA__V1__TLS_PROGRAM_STATE__TLS_PROGRAM_STATE_CALIBRATING,
                    "the protocol's states are those of the programs");
     remora__v1__tls_program__init(program);
     program->path = g_strdup(told->path);

@@ -18,6 +18,7 @@ typedef struct Kernel {
     void *userdata;
     GThread *thread;
     int wake_fd, proc_fd;
+    KnownChains *chains; /* for as long as this lives */
     SeenRandoms *seen;
 
     GMutex lock;    /* of these */

@@ -171,7 +171,7 @@ static void load(Kernel *self)
         tell_problem(self, subject_keys, NULL);
     }
     count_from(self, self->hooks);
-    self->files = hooked_files_new(self->hooks, self->keys.programs);
+    self->files = hooked_files_new(self->hooks, self->keys.programs, self->chains);
     hooked_files_set_meanwhile(
         self->files, &(TlsMeanwhile){tls_hooks_fd(self->hooks), keys_kernel_tell_taken, self});
     self->lines = key_lines_new(on_lines, self);
@@ -376,6 +376,9 @@ static void wait_for_something(const Kernel *self)
         uint64_t due_ns = MIN(self->sweep_ns, self->tend_ns);
         timeout_ms = due_ns > now_ns ? (int)((due_ns - now_ns) / 1000000u) + 1 : 0;
         timeout_ms = self->plaintext ? MIN(timeout_ms, PLAINTEXT_POLL_MS) : timeout_ms;
+        if (hooked_files_are_calibrated(self->files)) {
+            timeout_ms = MIN(timeout_ms, CALIBRATION_POLL_MS);
+        }
     }
     if (self->plaintext) {
         polled[count++] = (GPollFD){plaintext_hooks_fd(self->plaintext), G_IO_IN, 0};
@@ -400,6 +403,16 @@ static void dispatch_mappings(Kernel *self)
     }
 }
 
+/* Files get their hooks by those who use them. */
+static void calibrate(Kernel *self)
+{
+    if (hooked_files_are_calibrated(self->files) &&
+        hooked_files_calibrate(self->files, self->randoms)) {
+        g_hash_table_remove_all(self->settled);
+        keys_kernel_look_at_all(self);
+    }
+}
+
 static void do_what_is_due(Kernel *self)
 {
     /* Ahead of what was mapped since. */
@@ -414,6 +427,7 @@ static void do_what_is_due(Kernel *self)
     }
     keys_kernel_tell_taken(self);
     seen_randoms_take(self->seen, self->randoms, is_followed, self);
+    calibrate(self);
     if (clock_monotonic_ns() >= self->sweep_ns) {
         sweep(self);
     }
@@ -496,6 +510,7 @@ static void kernel_free(TlsKeys *keys)
     g_hash_table_unref(self->settled);
     seen_randoms_free(self->seen);
     tls_programs_free(self->keys.programs);
+    known_chains_free(self->chains);
     g_mutex_clear(&self->lock);
     close(self->wake_fd);
     close(self->proc_fd);
@@ -510,6 +525,7 @@ TlsKeys *tls_keys_kernel_new(const TlsKeysCallbacks *callbacks, void *userdata)
     Kernel *self = g_new0(Kernel, 1);
     self->keys.ops = &kernel_ops;
     self->keys.programs = tls_programs_new();
+    self->chains = known_chains_new();
     self->seen = seen_randoms_new();
     self->callbacks = callbacks;
     self->userdata = userdata;

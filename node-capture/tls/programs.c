@@ -475,6 +475,8 @@ const char *tls_program_state_name(TlsProgramState state)
         return "not hooked yet";
     case TLS_PROGRAM_WITHDRAWN:
         return "no longer hooked";
+    case TLS_PROGRAM_CALIBRATING:
+        return "being calibrated";
     }
     return "unknown";
 }

@@ -18,9 +18,10 @@
 
 typedef enum TlsProgramState {
     TLS_PROGRAM_HOOKED = 1,
-    TLS_PROGRAM_NOT_HOOKED, /* cannot be, for what the file is */
-    TLS_PROGRAM_FAILED,     /* could be, but attaching failed; it is tried again */
-    TLS_PROGRAM_WITHDRAWN,  /* what the hook gave was not what it should be */
+    TLS_PROGRAM_NOT_HOOKED,  /* cannot be, for what the file is */
+    TLS_PROGRAM_FAILED,      /* could be, but attaching failed; it is tried again */
+    TLS_PROGRAM_WITHDRAWN,   /* what the hook gave was not what it should be */
+    TLS_PROGRAM_CALIBRATING, /* its first connections show what a hook needs to know */
 } TlsProgramState;
 
 typedef struct TlsProcess {

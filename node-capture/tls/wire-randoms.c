@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/seeded-hash.h"
+#include "node-capture/tls/random-search.h"
 
 #define HOOKS_OF_ONE   3u /* client, server and a proxy in one namespace */
 #define NAMESPACES_MAX 16384u
@@ -290,6 +291,23 @@ bool wire_randoms_judge(WireRandoms *randoms, uint64_t now_ns, uint64_t *ret_hoo
     }
     drop_old(randoms, now_ns);
     return false;
+}
+
+#define RECENT_MAX 4096u /* that are looked at */
+
+unsigned wire_randoms_recent(const WireRandoms *randoms, uint64_t netns_inode, uint64_t since_ns,
+                             uint8_t (*ret)[WIRE_RANDOMS_LENGTH], unsigned max)
+{
+    unsigned count = 0, left = RECENT_MAX;
+    for (GList *link = randoms->by_age.tail; link && left-- && count < max; link = link->prev) {
+        const Connection *connection = link->data;
+        if (connection->seen && connection->time_ns >= since_ns &&
+            connection->key.netns_inode == netns_inode &&
+            random_search_is_random(connection->key.random)) {
+            memcpy(ret[count++], connection->key.random, WIRE_RANDOMS_LENGTH);
+        }
+    }
+    return count;
 }
 
 void wire_randoms_forget(WireRandoms *randoms, uint64_t netns_inode)

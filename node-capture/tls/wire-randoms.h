@@ -42,6 +42,10 @@ void wire_randoms_line(WireRandoms *randoms, uint64_t netns_inode, uint64_t time
 /* Counts what has waited long enough. True, once for each: *ret_hook is to be taken out. To be
  * called until it is false. */
 bool wire_randoms_judge(WireRandoms *randoms, uint64_t now_ns, uint64_t *ret_hook);
+/* Randoms that were captured in a namespace since then, the newest first; returns how many. Those
+ * that could be chance are left out. */
+unsigned wire_randoms_recent(const WireRandoms *randoms, uint64_t netns_inode, uint64_t since_ns,
+                             uint8_t (*ret)[WIRE_RANDOMS_LENGTH], unsigned max);
 void wire_randoms_forget(WireRandoms *randoms, uint64_t netns_inode);
 
 /* Of a namespace, since it was seen first: connections whose ClientHello was captured, and those
