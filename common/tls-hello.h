@@ -3,6 +3,7 @@
  * checked. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,3 +20,8 @@ typedef enum TlsHello {
  * points into the packet; it is the client random, and NULL but for TLS_HELLO_RANDOM. */
 TlsHello tls_hello_find(uint16_t link_type, const uint8_t *packet, size_t length,
                         const uint8_t **ret_random);
+
+/* Whether the ClientHello with the random that tls_hello_find() gave, of a packet that ends at
+ * `end`, has the extension encrypted_client_hello (RFC 9849, 5), so that the connection's random
+ * may be another one. Also true if it cannot be told, as not all of it is there. */
+bool tls_hello_may_be_outer(const uint8_t *random, const uint8_t *end);

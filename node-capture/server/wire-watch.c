@@ -27,14 +27,16 @@ static void look_at(TlsKeys *keys, const Pod *pod, const uint8_t *block)
     TlsHello hello = tls_hello_find(link_type(pod, packet.interface_id), packet.data,
                                     packet.captured_length, &random);
     if (hello == TLS_HELLO_RANDOM || hello == TLS_HELLO_HIDDEN) {
-        keys->ops->saw_random(keys, pod->netns_inode, packet.time_ns, random);
+        bool may_be_outer =
+            random && tls_hello_may_be_outer(random, packet.data + packet.captured_length);
+        keys->ops->saw_random(keys, pod->netns_inode, packet.time_ns, random, may_be_outer);
     }
 }
 
 void wire_watch(TlsKeys *keys, const Pod *pod, const Batch *batch, uint64_t time_ns)
 {
     if (!batch) {
-        keys->ops->saw_random(keys, pod->netns_inode, time_ns, NULL);
+        keys->ops->saw_random(keys, pod->netns_inode, time_ns, NULL, false);
         return;
     }
     for (size_t at = 0; at < batch->length; at += load32(batch->data + at + 4, false)) {

@@ -35,10 +35,11 @@ static void fake_free(TlsKeys *keys)
 }
 
 static void fake_saw_random(TlsKeys *keys, uint64_t netns_inode, uint64_t time_unix_ns,
-                            const uint8_t *random)
+                            const uint8_t *random, bool may_be_outer)
 {
     Fake *fake = (Fake *)keys;
-    TlsFakeRandom seen = {.netns_inode = netns_inode, .time_unix_ns = time_unix_ns};
+    TlsFakeRandom seen = {
+        .netns_inode = netns_inode, .time_unix_ns = time_unix_ns, .may_be_outer = may_be_outer};
     if (random) {
         memcpy(seen.random, random, sizeof(seen.random));
     }

@@ -9,6 +9,7 @@
 typedef struct TlsFakeRandom {
     uint64_t netns_inode, time_unix_ns;
     uint8_t random[TLS_KEYS_RANDOM]; /* zeros: none */
+    bool may_be_outer;
 } TlsFakeRandom;
 
 TlsKeys *tls_keys_fake_new(const TlsKeysCallbacks *callbacks, void *userdata);

@@ -477,9 +477,9 @@ static void kernel_follow(TlsKeys *keys, const TlsWanted *wanted, size_t count)
 }
 
 static void kernel_saw_random(TlsKeys *keys, uint64_t netns_inode, uint64_t time_unix_ns,
-                              const uint8_t *random)
+                              const uint8_t *random, bool may_be_outer)
 {
-    seen_randoms_add(kernel(keys)->seen, netns_inode, time_unix_ns, random);
+    seen_randoms_add(kernel(keys)->seen, netns_inode, time_unix_ns, random, may_be_outer);
 }
 
 static void kernel_stats(TlsKeys *keys, TlsKeysStats *ret)

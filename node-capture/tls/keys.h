@@ -83,10 +83,11 @@ typedef struct TlsKeysOps {
      * before; none: nothing stays hooked. Any thread; does not wait. */
     void (*follow)(TlsKeys *keys, const TlsWanted *wanted, size_t count);
     /* A ClientHello with that random (TLS_KEYS_RANDOM bytes) was captured in a namespace that is
-     * followed, at `time_unix_ns`. NULL: something was, or was lost, whose random cannot be seen.
-     * Any thread; does not wait. */
+     * followed, at `time_unix_ns`. `may_be_outer`: the connection's random may be another one
+     * (Encrypted ClientHello). NULL: something was, or was lost, whose random cannot be seen. Any
+     * thread; does not wait. */
     void (*saw_random)(TlsKeys *keys, uint64_t netns_inode, uint64_t time_unix_ns,
-                       const uint8_t *random);
+                       const uint8_t *random, bool may_be_outer);
     void (*stats)(TlsKeys *keys, TlsKeysStats *ret); /* any thread */
 } TlsKeysOps;
 

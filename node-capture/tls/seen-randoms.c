@@ -7,72 +7,132 @@
 typedef struct Seen {
     uint64_t netns_inode, time_ns;
     uint8_t random[WIRE_RANDOMS_LENGTH];
-    bool hidden;
+    bool may_be_outer;
 } Seen;
+
+typedef struct Namespace {
+    unsigned waiting;
+    uint64_t hidden_ns; /* the last one; 0: none */
+} Namespace;
+
+/* What waits. */
+typedef struct Waiting {
+    GArray *seen;           /* of Seen */
+    GHashTable *namespaces; /* inode -> Namespace */
+    uint64_t all_hidden_ns; /* of namespaces that found no room */
+} Waiting;
 
 struct SeenRandoms {
     GMutex lock;
-    GArray *waiting; /* of Seen */
+    Waiting waiting;
 };
+
+static Waiting waiting_new(void)
+{
+    return (Waiting){
+        .seen = g_array_new(FALSE, FALSE, sizeof(Seen)),
+        .namespaces = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free),
+    };
+}
+
+static void waiting_clear(Waiting *waiting)
+{
+    g_array_unref(waiting->seen);
+    g_hash_table_unref(waiting->namespaces);
+}
 
 SeenRandoms *seen_randoms_new(void)
 {
     SeenRandoms *seen = g_new0(SeenRandoms, 1);
     g_mutex_init(&seen->lock);
-    seen->waiting = g_array_new(FALSE, FALSE, sizeof(Seen));
+    seen->waiting = waiting_new();
     return seen;
 }
 
 SeenRandoms *seen_randoms_free(SeenRandoms *seen)
 {
     if (seen) {
-        g_array_unref(seen->waiting);
+        waiting_clear(&seen->waiting);
         g_mutex_clear(&seen->lock);
         g_free(seen);
     }
     return NULL;
 }
 
-void seen_randoms_add(SeenRandoms *seen, uint64_t netns_inode, uint64_t time_ns,
-                      const uint8_t *random)
+/* NULL: there are too many. */
+static Namespace *namespace_of(Waiting *waiting, uint64_t inode)
 {
-    Seen one = {.netns_inode = netns_inode, .time_ns = time_ns, .hidden = !random};
+    Namespace *namespace = g_hash_table_lookup(waiting->namespaces, &inode);
+    if (!namespace && g_hash_table_size(waiting->namespaces) < SEEN_RANDOMS_NAMESPACES) {
+        namespace = g_new0(Namespace, 1);
+        g_hash_table_insert(waiting->namespaces, g_memdup2(&inode, sizeof(inode)), namespace);
+    }
+    return namespace;
+}
+
+static void add(Waiting *waiting, const Seen *one, bool is_hidden)
+{
+    Namespace *namespace = namespace_of(waiting, one->netns_inode);
+    if (!namespace) {
+        waiting->all_hidden_ns = MAX(waiting->all_hidden_ns, one->time_ns);
+    } else if (is_hidden || namespace->waiting >= SEEN_RANDOMS_EACH ||
+               waiting->seen->len >= SEEN_RANDOMS_MAX) {
+        namespace->hidden_ns = MAX(namespace->hidden_ns, one->time_ns);
+    } else {
+        namespace->waiting++;
+        g_array_append_vals(waiting->seen, one, 1);
+    }
+}
+
+void seen_randoms_add(SeenRandoms *seen, uint64_t netns_inode, uint64_t time_ns,
+                      const uint8_t *random, bool may_be_outer)
+{
+    Seen one = {.netns_inode = netns_inode, .time_ns = time_ns, .may_be_outer = may_be_outer};
     if (random) {
         memcpy(one.random, random, sizeof(one.random));
     }
     g_mutex_lock(&seen->lock);
-    if (seen->waiting->len < SEEN_RANDOMS_MAX) {
-        g_array_append_val(seen->waiting, one);
-    } else {
-        Seen *last = &g_array_index(seen->waiting, Seen, SEEN_RANDOMS_MAX - 1);
-        *last = one;
-        last->hidden = true;
+    add(&seen->waiting, &one, !random);
+    g_mutex_unlock(&seen->lock);
+}
+
+static bool take(SeenRandoms *seen, Waiting *ret)
+{
+    g_mutex_lock(&seen->lock);
+    bool any = g_hash_table_size(seen->waiting.namespaces) > 0;
+    if (any) {
+        *ret = seen->waiting;
+        seen->waiting = waiting_new();
     }
     g_mutex_unlock(&seen->lock);
+    return any;
 }
 
 void seen_randoms_take(SeenRandoms *seen, WireRandoms *randoms,
                        bool (*is_followed)(uint64_t netns_inode, void *userdata), void *userdata)
 {
-    GArray *taken = NULL;
-    g_mutex_lock(&seen->lock);
-    if (seen->waiting->len > 0) {
-        taken = seen->waiting;
-        seen->waiting = g_array_new(FALSE, FALSE, sizeof(Seen));
+    Waiting taken;
+    if (!take(seen, &taken)) {
+        return;
     }
-    g_mutex_unlock(&seen->lock);
-    for (guint i = 0; taken && i < taken->len; i++) {
-        const Seen *one = &g_array_index(taken, Seen, i);
-        if (!is_followed(one->netns_inode, userdata)) {
-            continue;
-        }
-        if (one->hidden) {
-            wire_randoms_hidden(randoms, one->netns_inode, one->time_ns);
-        } else {
-            wire_randoms_saw(randoms, one->netns_inode, one->time_ns, one->random);
+    for (guint i = 0; i < taken.seen->len; i++) {
+        const Seen *one = &g_array_index(taken.seen, Seen, i);
+        if (is_followed(one->netns_inode, userdata)) {
+            wire_randoms_saw(randoms, one->netns_inode, one->time_ns, one->random,
+                             one->may_be_outer);
         }
     }
-    if (taken) {
-        g_array_unref(taken);
+    GHashTableIter iter;
+    void *inode, *value;
+    g_hash_table_iter_init(&iter, taken.namespaces);
+    while (g_hash_table_iter_next(&iter, &inode, &value)) {
+        const Namespace *namespace = value;
+        if (namespace->hidden_ns && is_followed(*(const uint64_t *)inode, userdata)) {
+            wire_randoms_hidden(randoms, *(const uint64_t *)inode, namespace->hidden_ns);
+        }
     }
+    if (taken.all_hidden_ns) {
+        wire_randoms_hidden(randoms, WIRE_RANDOMS_ALL, taken.all_hidden_ns);
+    }
+    waiting_clear(&taken);
 }

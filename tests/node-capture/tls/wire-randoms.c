@@ -27,7 +27,7 @@ static const uint8_t *random_of(unsigned i, bool is_wrong, uint8_t random[static
 static void saw(WireRandoms *randoms, uint64_t netns, unsigned i)
 {
     uint8_t random[32];
-    wire_randoms_saw(randoms, netns, time_of(i), random_of(i, false, random));
+    wire_randoms_saw(randoms, netns, time_of(i), random_of(i, false, random), false);
 }
 
 static void gave(WireRandoms *randoms, uint64_t netns, unsigned i, bool is_wrong)
@@ -76,7 +76,7 @@ static void test_wrong(void)
         saw(randoms, NETNS, i);
         gave(randoms, NETNS, i, true);
     }
-    /* Not before the fifth has had its 30 s. */
+    /* Not before the fifth has had its time. */
     g_assert_cmpuint(judge(randoms, time_of(4) + WIRE_RANDOMS_WAIT_NS - 1), ==, 0);
     g_assert_cmpuint(judge(randoms, time_of(4) + WIRE_RANDOMS_WAIT_NS + 1000), ==, 1);
     g_assert_cmpuint(judge(randoms, LATER), ==, 0);
@@ -173,7 +173,7 @@ static void test_bounded(void)
     WireRandoms *randoms = wire_randoms_new();
     uint8_t random[32];
     for (unsigned i = 0; i < 3 * WIRE_RANDOMS_CONNECTIONS; i++) {
-        wire_randoms_saw(randoms, i % 50, START + i, random_of(i, false, random));
+        wire_randoms_saw(randoms, i % 50, START + i, random_of(i, false, random), false);
         wire_randoms_line(randoms, i % 60, START + i, i % 100, random_of(i, i % 7, random));
     }
     judge(randoms, START);
@@ -185,21 +185,71 @@ static bool is_netns(uint64_t netns_inode, void *userdata)
     return netns_inode == NETNS;
 }
 
-static void test_on_the_way(void)
+/* So many of one namespace at once; then in NETNS what a wrong hook gives. Returns how often it is
+ * told to be taken out. */
+static unsigned judge_behind_flood(uint64_t netns, unsigned length)
 {
     WireRandoms *randoms = wire_randoms_new();
     SeenRandoms *seen = seen_randoms_new();
     uint8_t random[32];
     uint64_t count, with_secrets;
-    for (unsigned i = 0; i < SEEN_RANDOMS_MAX + 5; i++) {
-        seen_randoms_add(seen, i % 2 ? NETNS : OTHER, START + i, random_of(i, false, random));
+    for (unsigned i = 0; i < length; i++) {
+        seen_randoms_add(seen, netns, time_of(0), random_of(1000 + i, false, random), false);
     }
-    seen_randoms_take(seen, randoms, is_netns, NULL);
+    for (unsigned i = 0; i < 8; i++) {
+        seen_randoms_add(seen, NETNS, time_of(i), random_of(i, false, random), false);
+        seen_randoms_take(seen, randoms, is_netns, NULL);
+        gave(randoms, NETNS, i, true);
+    }
     wire_randoms_count(randoms, NETNS, &count, &with_secrets);
-    g_assert_cmpuint(count, ==, SEEN_RANDOMS_MAX / 2 - 1); /* the last place is hidden's */
+    g_assert_cmpuint(count, ==, netns == NETNS ? MIN(length + 8, SEEN_RANDOMS_EACH + 7) : 8);
     wire_randoms_count(randoms, OTHER, &count, &with_secrets);
     g_assert_cmpuint(count, ==, 0);
+    unsigned times = judge(randoms, LATER);
     seen_randoms_free(seen);
+    wire_randoms_free(randoms);
+    return times;
+}
+
+/* One namespace's flood takes a part of the room, and what it loses counts against nothing, there.
+ */
+static void test_on_the_way(void)
+{
+    g_assert_cmpuint(judge_behind_flood(NETNS, SEEN_RANDOMS_EACH - 1), ==, 1);
+    g_assert_cmpuint(judge_behind_flood(NETNS, SEEN_RANDOMS_EACH), ==, 0);
+    g_assert_cmpuint(judge_behind_flood(OTHER, SEEN_RANDOMS_MAX), ==, 1);
+}
+
+/* Encrypted ClientHellos: their randoms are others than the key log's, and nothing is wrong. */
+static void test_outer(void)
+{
+    WireRandoms *randoms = wire_randoms_new();
+    uint8_t random[32];
+    for (unsigned i = 0; i < 20; i++) {
+        wire_randoms_saw(randoms, NETNS, time_of(i), random_of(i, false, random), true);
+        gave(randoms, NETNS, i, true);
+    }
+    g_assert_cmpuint(judge(randoms, LATER), ==, 0);
+    wire_randoms_free(randoms);
+}
+
+/* Of the namespace, of that time, and nothing that may be chance. */
+static void test_recent(void)
+{
+    WireRandoms *randoms = wire_randoms_new();
+    uint8_t random[32], recent[4][32];
+    saw(randoms, NETNS, 1);
+    for (unsigned i = 2; i < 8; i++) {
+        for (unsigned k = 0; k < 32; k++) {
+            random[k] = (uint8_t)(i + 3 * k);
+        }
+        wire_randoms_saw(randoms, i == 7 ? OTHER : NETNS, time_of(i), random, false);
+    }
+    g_assert_cmpuint(wire_randoms_recent(randoms, NETNS, time_of(4), recent, 4), ==, 3);
+    g_assert_cmpuint(recent[0][0], ==, 6);
+    g_assert_cmpuint(recent[2][0], ==, 4);
+    g_assert_cmpuint(wire_randoms_recent(randoms, NETNS, 0, recent, 4), ==, 4);
+    g_assert_cmpuint(wire_randoms_recent(randoms, OTHER, 0, recent, 4), ==, 1);
     wire_randoms_free(randoms);
 }
 
@@ -216,5 +266,7 @@ int main(int argc, char **argv)
     g_test_add_func("/wire-randoms/forgotten", test_forgotten);
     g_test_add_func("/wire-randoms/bounded", test_bounded);
     g_test_add_func("/wire-randoms/on-the-way", test_on_the_way);
+    g_test_add_func("/wire-randoms/outer", test_outer);
+    g_test_add_func("/wire-randoms/recent", test_recent);
     return g_test_run();
 }
