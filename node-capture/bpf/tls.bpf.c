@@ -140,7 +140,8 @@ static __always_inline void remember_session(void *context, const struct tls_pro
         key.session = connection ? *connection : 0;
     }
     if (key.session) {
-        bpf_map_update_elem(&told_sessions, &key, &event->netns, BPF_ANY);
+        const struct tls_told told = {.time_ns = event->time_ns, .netns = event->netns};
+        bpf_map_update_elem(&told_sessions, &key, &told, BPF_ANY);
     }
 }
 

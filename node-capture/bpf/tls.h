@@ -61,6 +61,14 @@ struct tls_session {
 };
 _Static_assert(sizeof(struct tls_session) == 16, "no padding");
 
+/* A session's secrets were told. */
+struct tls_told {
+    __u64 time_ns; /* monotonic: the last that is needed */
+    __u32 netns;   /* inode of its network namespace */
+    __u32 spare;
+};
+_Static_assert(sizeof(struct tls_told) == 16, "no padding");
+
 struct tls_event {
     __u64 time_ns; /* monotonic */
     __u64 probe;   /* cookie */

@@ -99,11 +99,11 @@ static void forget_sessions(const TlsHooks *hooks, uint32_t netns)
 {
     int map = tls_hooks_sessions_fd(hooks);
     struct tls_session key, next;
-    uint32_t owner;
+    struct tls_told told;
     for (int error = bpf_map_get_next_key(map, NULL, &next); !error;) {
         key = next;
         error = bpf_map_get_next_key(map, &key, &next);
-        if (bpf_map_lookup_elem(map, &key, &owner) == 0 && owner == netns) {
+        if (bpf_map_lookup_elem(map, &key, &told) == 0 && told.netns == netns) {
             bpf_map_delete_elem(map, &key);
         }
     }

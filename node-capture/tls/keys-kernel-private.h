@@ -28,7 +28,7 @@ typedef struct Kernel {
     TlsKeysStats stats; /* of what was unloaded, and what the thread counts */
 
     /* The thread's. */
-    GHashTable *namespaces; /* inode, uint64_t -> bits of TlsTake */
+    GHashTable *namespaces; /* a set of TlsWanted, by its first member */
     TlsHooks *hooks;        /* these five while a namespace is wanted, else NULL */
     HookedFiles *files;
     Mappings *mappings;

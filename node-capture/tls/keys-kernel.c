@@ -180,22 +180,24 @@ static void load(Kernel *self)
     self->tend_ns = clock_monotonic_ns() + TEND_NS;
 }
 
-static unsigned taken_of(const Kernel *self, uint64_t inode)
+/* Whether it is what is taken already. */
+static bool is_taken(const Kernel *self, const TlsWanted *wanted)
 {
-    return GPOINTER_TO_UINT(g_hash_table_lookup(self->namespaces, &inode));
+    const TlsWanted *taken = g_hash_table_lookup(self->namespaces, &wanted->netns_inode);
+    return taken && taken->take == wanted->take && taken->rest_since_ns == wanted->rest_since_ns;
 }
 
 /* 0, or -errno. */
-static int take(Kernel *self, uint64_t inode, unsigned what)
+static int take(Kernel *self, const TlsWanted *wanted)
 {
     int error = 0;
-    if (what & TLS_TAKE_KEYS) {
-        error = tls_hooks_add_netns(self->hooks, inode);
+    if (wanted->take & TLS_TAKE_KEYS) {
+        error = tls_hooks_add_netns(self->hooks, wanted->netns_inode);
     } else {
-        tls_hooks_remove_netns(self->hooks, inode);
+        tls_hooks_remove_netns(self->hooks, wanted->netns_inode);
     }
     if (self->plaintext && !error) {
-        error = plaintext_hooks_set_netns(self->plaintext, inode, what);
+        error = plaintext_hooks_set_netns(self->plaintext, wanted);
     }
     return error;
 }
@@ -205,10 +207,8 @@ static bool add_namespaces(Kernel *self, const GArray *wanted)
     bool any = false;
     for (guint i = 0; i < wanted->len; i++) {
         const TlsWanted *one = &g_array_index(wanted, TlsWanted, i);
-        if (taken_of(self, one->netns_inode) != one->take &&
-            take(self, one->netns_inode, one->take) == 0) {
-            g_hash_table_insert(self->namespaces, g_memdup2(&one->netns_inode, sizeof(uint64_t)),
-                                GUINT_TO_POINTER(one->take));
+        if (!is_taken(self, one) && take(self, one) == 0) {
+            g_hash_table_add(self->namespaces, g_memdup2(one, sizeof(*one)));
             any = true;
         }
     }
@@ -234,7 +234,7 @@ static bool remove_namespaces(Kernel *self, const GArray *wanted)
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         uint64_t inode = *(const uint64_t *)key;
         if (!is_among(wanted, inode)) {
-            take(self, inode, 0);
+            take(self, &(TlsWanted){.netns_inode = inode});
             tls_programs_forget(self->keys.programs, inode);
             wire_randoms_forget(self->randoms, inode);
             g_hash_table_iter_remove(&iter);
@@ -278,11 +278,10 @@ static bool obey_plaintext(Kernel *self, const GArray *wanted)
     } else if (!self->plaintext) {
         load_plaintext(self);
         GHashTableIter iter;
-        void *key, *value;
+        void *taken;
         g_hash_table_iter_init(&iter, self->namespaces);
-        while (self->plaintext && g_hash_table_iter_next(&iter, &key, &value)) {
-            plaintext_hooks_set_netns(self->plaintext, *(const uint64_t *)key,
-                                      GPOINTER_TO_UINT(value));
+        while (self->plaintext && g_hash_table_iter_next(&iter, &taken, NULL)) {
+            plaintext_hooks_set_netns(self->plaintext, taken);
         }
         return self->plaintext;
     }

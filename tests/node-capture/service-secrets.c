@@ -141,7 +141,7 @@ static void tell_plaintext(ServiceFixture *fixture, uint64_t connection, bool ha
                            const char *text)
 {
     TlsPlaintext told = plaintext_of(connection, 0, text);
-    told.has_secrets = has_secrets;
+    told.secrets_ns = has_secrets ? (uint64_t)g_get_monotonic_time() * 1000 : 0;
     tls_keys_fake_tell_plaintext(fixture->keys, &told);
 }
 
@@ -182,6 +182,44 @@ static void test_plaintext(ServiceFixture *fixture, const void *data)
         g_assert_cmpint(state.has_plaintext_interface, ==, *readers[i].plaintext != 0);
         reader_free(opened[i]);
     }
+    wait_followed(fixture, 0);
+}
+
+static uint64_t rest_since(ServiceFixture *fixture)
+{
+    unsigned times;
+    g_autoptr(GArray) followed = tls_keys_fake_followed(fixture->keys, &times);
+    return g_array_index(followed, TlsWanted, 0).rest_since_ns;
+}
+
+/* Who joins after a connection's secrets were told gets its plaintext, from where he is; the first
+ * one, who has the secrets, does not. */
+static void test_plaintext_joined_later(ServiceFixture *fixture, const void *data)
+{
+    Reader *first = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_AUTO, "*");
+    reader_wait(first, reader_synced, 0);
+    service_give_interface(fixture);
+    wait_take(fixture, TLS_TAKE_KEYS | TLS_TAKE_PLAINTEXT_REST);
+    uint64_t first_ns = rest_since(fixture), told_ns = (uint64_t)g_get_monotonic_time() * 1000;
+    g_assert_cmpuint(first_ns, <=, told_ns);
+    Reader *second = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_AUTO, "*");
+    reader_wait(second, reader_synced, 0);
+    while (rest_since(fixture) <= told_ns) {
+        g_usleep(1000);
+    }
+    TlsPlaintext one = plaintext_of(1, 100, "b");
+    one.secrets_ns = told_ns;
+    one.skipped = true;
+    tls_keys_fake_tell_plaintext(fixture->keys, &one);
+    tell_plaintext(fixture, 2, false, "c");
+    ReaderState state = reader_wait(second, reader_has_plaintext, 2);
+    g_assert_cmpstr(state.plaintext, ==, "bc");
+    g_assert_cmpuint(state.plaintext_packets, ==, 1 + 4);
+    g_assert_cmpuint(state.plaintext_holes, ==, 0);
+    state = reader_wait(first, reader_has_plaintext, 1);
+    g_assert_cmpstr(state.plaintext, ==, "c");
+    reader_free(first);
+    reader_free(second);
     wait_followed(fixture, 0);
 }
 
@@ -410,6 +448,7 @@ int main(int argc, char **argv)
     TEST("/secrets/first", test_first);
     TEST("/secrets/unknown-mode", test_unknown_mode);
     TEST("/secrets/plaintext", test_plaintext);
+    TEST("/secrets/plaintext-joined-later", test_plaintext_joined_later);
     TEST("/secrets/plaintext-late", test_plaintext_late);
     TEST("/secrets/plaintext-filter", test_plaintext_filter);
     TEST("/secrets/plaintext-lost", test_plaintext_lost);

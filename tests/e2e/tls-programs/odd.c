@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A client with an OpenSSL of its own (static), which is asked line by line for a URL, and prints the answer's body.
- * WRAPS: its key-log function is one around OpenSSL's, which tells nothing of where the client random is.
- * LIES: what it exports as the accessor of the client random returns the server's.
- * usage: odd CERTIFICATE HOST PORT */
+/* A client with an OpenSSL of its own (static), which is asked line by line for a URL, and prints
+ * the answer's body. WRAPS: its key-log function is one around OpenSSL's, which tells nothing of
+ * where the client random is. LIES: what it exports as the accessor of the client random returns
+ * the server's. usage: odd CERTIFICATE HOST PORT */
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,8 @@
 
 #ifdef WRAPS
 int real_ssl_log_secret(SSL *ssl, const char *label, const unsigned char *secret, size_t length);
-int (*volatile wrapped)(SSL *ssl, const char *label, const unsigned char *secret, size_t length) = real_ssl_log_secret;
+int (*volatile wrapped)(SSL *ssl, const char *label, const unsigned char *secret,
+                        size_t length) = real_ssl_log_secret;
 volatile unsigned count;
 
 /* What the rest of OpenSSL calls. */
@@ -27,7 +28,9 @@ int ssl_log_secret(SSL *ssl, const char *label, const unsigned char *secret, siz
 #ifdef LIES
 #define SERVER_RANDOM 0x140 /* OpenSSL 3.0, x86-64: the client's is behind it */
 
-__attribute__((visibility("default"))) size_t SSL_get_client_random(const SSL *ssl, unsigned char *out, size_t length)
+__attribute__((visibility("default"))) size_t SSL_get_client_random(const SSL *ssl,
+                                                                    unsigned char *out,
+                                                                    size_t length)
 {
     if (length > 32) {
         length = 32;
@@ -57,7 +60,8 @@ int main(int argc, char **argv)
         BIO_printf(bio, "GET %s HTTP/1.0\r\n\r\n", url);
         size_t got = 0;
         int more;
-        while (got < sizeof(answer) - 1 && (more = BIO_read(bio, answer + got, (int)(sizeof(answer) - 1 - got))) > 0) {
+        while (got < sizeof(answer) - 1 &&
+               (more = BIO_read(bio, answer + got, (int)(sizeof(answer) - 1 - got))) > 0) {
             got += (size_t)more;
         }
         answer[got] = '\0';
