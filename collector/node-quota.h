@@ -20,8 +20,8 @@
 /* What a node says for people: so much at once, and then so much a second. */
 #define NODE_QUOTA_NOTICES           4096u
 #define NODE_QUOTA_NOTICE_EVERY_NS   200000000ull
-#define NODE_QUOTA_SENTENCES         64u
-#define NODE_QUOTA_SENTENCE_EVERY_NS 5000000000ull
+#define NODE_QUOTA_SENTENCES         256u
+#define NODE_QUOTA_SENTENCE_EVERY_NS 1000000000ull
 
 typedef struct NodeQuota NodeQuota;
 

@@ -335,7 +335,7 @@ static __always_inline void take(const struct tls_session *key, __u8 direction, 
     __u64 before = __sync_fetch_and_add(&connection->offsets[direction & 1], length);
     __u64 told_ns = secrets_ns(key), skipped = (__u64)PLAINTEXT_SKIPPED << (direction & 1);
     if (!is_wanted(which, told_ns)) {
-        connection->flags |= skipped;
+        connection->flags = (connection->flags | skipped) & ~(__u64)PLAINTEXT_FROM_START;
         return;
     }
     __u8 flags = connection->flags & (PLAINTEXT_FROM_START | PLAINTEXT_CLIENT | PLAINTEXT_SERVER);

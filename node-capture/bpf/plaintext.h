@@ -23,7 +23,7 @@ enum {
 enum { PLAINTEXT_READ, PLAINTEXT_WRITTEN };
 
 enum {
-    PLAINTEXT_FROM_START = 1, /* its first byte was seen */
+    PLAINTEXT_FROM_START = 1, /* its first byte was seen, and nothing was left out */
     PLAINTEXT_TOLD = 2,
     PLAINTEXT_CLIENT = 4, /* which end it is, if it is known */
     PLAINTEXT_SERVER = 8,

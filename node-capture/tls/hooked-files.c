@@ -13,7 +13,8 @@
 #include "common/log.h"
 #include "node-capture/tls/aside.h"
 
-#define FILES_MAX 16384u
+#define FILES_MAX     16384u
+#define PATH_TOLD_MAX 1024u /* bytes */
 #define RETRY_NS  (60u * 1000000000ull)
 
 #define CALIBRATING                                                                           \
@@ -29,6 +30,13 @@ typedef struct Calibrated {
     char *key; /* of the known chains, or NULL */
 } Calibrated;
 
+/* What people are told of it. */
+typedef struct Told {
+    char *path, *reason;
+    const char *library;
+    TlsProgramState state;
+} Told;
+
 typedef struct File {
     uint64_t id; /* among the programs; 0: it has no TLS */
     dev_t device;
@@ -38,6 +46,7 @@ typedef struct File {
     struct timespec changed;
     uint64_t hooks[TLS_IMPLEMENTATIONS_MAX];
     unsigned n_hooks;
+    Told told;              /* if it has an id */
     Calibrated *calibrated; /* or NULL */
     char *known_key;        /* a hook's chain is a known one */
     TlsPoints *points;      /* NULL: there are none */
@@ -89,6 +98,8 @@ static void file_free(void *data)
     File *file = data;
     calibrated_free(file->calibrated);
     g_free(file->known_key);
+    g_free(file->told.path);
+    g_free(file->told.reason);
     g_free(file->points);
     g_free(file);
 }
@@ -159,6 +170,14 @@ static int attach(HookedFiles *files, File *file, int fd, TlsArch arch,
     return error == -EEXIST ? 0 : error;
 }
 
+static void tell_state(HookedFiles *files, File *file, TlsProgramState state, const char *reason)
+{
+    g_free(file->told.reason);
+    file->told.reason = g_strdup(reason);
+    file->told.state = state;
+    tls_programs_state(files->programs, file->id, state, reason);
+}
+
 /* ---- Client randoms that are to be found on the wire -----------------------------------------*/
 
 static void set_chain(TlsImplementation *found, const TlsChain *chain)
@@ -219,8 +238,7 @@ static void hook_calibrated(HookedFiles *files, File *file, const char *path, in
     g_autofree char *reason = error ? g_strdup(g_strerror(-error)) : how(&calibrated->found);
     log_info("TLS: %s: %s: %s: %s", path, tls_library_name(calibrated->found.library),
              error ? "cannot be hooked" : "hooked", reason);
-    tls_programs_state(files->programs, file->id, error ? TLS_PROGRAM_FAILED : TLS_PROGRAM_HOOKED,
-                       reason);
+    tell_state(files, file, error ? TLS_PROGRAM_FAILED : TLS_PROGRAM_HOOKED, reason);
     file->failed |= error != 0;
     g_free(file->known_key);
     file->known_key = g_strdup(calibrated->key);
@@ -253,9 +271,8 @@ static void end_calibration(HookedFiles *files, File *file, const CalibrationOve
     bool yielded = over->result == CALIBRATION_YIELDED;
     file->failed |= yielded;
     if (file->n_hooks == 0) {
-        tls_programs_state(files->programs, file->id,
-                           yielded ? TLS_PROGRAM_FAILED : TLS_PROGRAM_NOT_HOOKED,
-                           yielded ? "its client random is to be found on the wire, but too few of "
+        tell_state(files, file, yielded ? TLS_PROGRAM_FAILED : TLS_PROGRAM_NOT_HOOKED,
+                   yielded ? "its client random is to be found on the wire, but too few of "
                                      "its connections were seen; it is tried again"
                                    : "its client random was not found on the wire");
     }
@@ -327,8 +344,20 @@ static void tell(HookedFiles *files, File *file, const char *path, const Verdict
                  uint64_t old_id)
 {
     file->id = old_id ? old_id : ++files->last_id;
+    file->told = (Told){g_strndup(path, PATH_TOLD_MAX), g_strdup(verdict->reason->str),
+                        verdict->library, verdict->state};
     tls_programs_file(files->programs, file->id, path, verdict->library, verdict->state,
                       verdict->reason->str);
+}
+
+/* What nobody has used for long is forgotten there. */
+static void tell_again(HookedFiles *files, const File *file)
+{
+    const Told *told = &file->told;
+    if (file->id && !tls_programs_knows(files->programs, file->id)) {
+        tls_programs_file(files->programs, file->id, told->path, told->library, told->state,
+                          told->reason);
+    }
 }
 
 static bool is_final(int error)
@@ -485,6 +514,7 @@ uint64_t hooked_files_use(HookedFiles *files, const char *path, int fd, bool is_
         hook_calibrated(files, file, path, fd);
         hook_plaintext(files, file, path, fd);
         watch(files, file, fd);
+        tell_again(files, file);
         return file->id;
     }
     if (g_hash_table_size(files->files) >= FILES_MAX) {
@@ -578,7 +608,7 @@ bool hooked_files_withdraw(HookedFiles *files, uint64_t hook_id, const char *rea
     }
     if (file->n_hooks == 0) {
         files->count--;
-        tls_programs_state(files->programs, file->id, TLS_PROGRAM_WITHDRAWN, reason);
+        tell_state(files, file, TLS_PROGRAM_WITHDRAWN, reason);
     }
     return true;
 }

@@ -353,6 +353,9 @@ void tls_hooks_free(TlsHooks *hooks)
         return;
     }
     g_hash_table_unref(hooks->hooks);
+    for (unsigned i = 0; hooks->program && i < TLS_HOOKS_SAMPLES; i++) {
+        tls_hooks_wipe_sample(hooks, i);
+    }
     ring_buffer__free(hooks->ring);
     tls_bpf__destroy(hooks->program);
     g_free(hooks);
