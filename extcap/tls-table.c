@@ -77,9 +77,8 @@ static void add_connections(Table *table, const Remora__V1__Target *target, cons
 
 static void add_left_out(Table *table, const Remora__V1__Target *target, const char *pod)
 {
-    g_autofree char *text =
-        g_strdup_printf("%u more files, for which the answer has no room",
-                        target->tls_programs_left_out);
+    g_autofree char *text = g_strdup_printf("%u more files, for which the answer has no room",
+                                            target->tls_programs_left_out);
     add_remark(table, pod, text);
 }
 

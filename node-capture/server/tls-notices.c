@@ -10,7 +10,7 @@ struct TlsNotices {
 };
 
 typedef struct Told {
-    GHashTable *all;   /* a set of "subject\nmessage" */
+    GHashTable *all;    /* a set of "subject\nmessage" */
     GHashTable *of_one; /* subject -> how many, GUINT_TO_POINTER */
 } Told;
 
@@ -72,8 +72,9 @@ static void tell(TlsNotices *notices, Stream *stream, const char *subject, const
     g_hash_table_add(told->all, g_steal_pointer(&both));
     g_hash_table_insert(told->of_one, g_strdup(subject), GUINT_TO_POINTER(count + 1));
     if (count + 1 == TLS_NOTICES_OF_ONE) {
-        message = "no TLS secrets of further files, more than are told here; the list of targets has "
-                  "them";
+        message =
+            "no TLS secrets of further files, more than are told here; the list of targets has "
+            "them";
     }
     Fact *fact = fact_notice(subject, message);
     if (fact) {

@@ -15,7 +15,7 @@
 
 #define FILES_MAX     16384u
 #define PATH_TOLD_MAX 1024u /* bytes */
-#define RETRY_NS  (60u * 1000000000ull)
+#define RETRY_NS      (60u * 1000000000ull)
 
 #define CALIBRATING                                                                           \
     "where it keeps the client random is found out by its first connections; later ones are " \
@@ -273,8 +273,8 @@ static void end_calibration(HookedFiles *files, File *file, const CalibrationOve
     if (file->n_hooks == 0) {
         tell_state(files, file, yielded ? TLS_PROGRAM_FAILED : TLS_PROGRAM_NOT_HOOKED,
                    yielded ? "its client random is to be found on the wire, but too few of "
-                                     "its connections were seen; it is tried again"
-                                   : "its client random was not found on the wire");
+                             "its connections were seen; it is tried again"
+                           : "its client random was not found on the wire");
     }
     file->calibrated = calibrated_free(calibrated);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Which processes of a network namespace run which library or program with TLS, and whether their
  * secrets are taken: for people. No I/O, no clock; it locks, so any thread. Bounded: of a namespace
- * TLS_PROGRAMS_MAX files, of each TLS_PROGRAM_PROCESSES processes; and if there are too many in all,
- * the namespaces with most files give some up. */
+ * TLS_PROGRAMS_MAX files, of each TLS_PROGRAM_PROCESSES processes; and if there are too many in
+ * all, the namespaces with most files give some up. */
 #pragma once
 
 #include <stdbool.h>
