@@ -12,6 +12,7 @@ from tls_told import counters, row
 HERE = os.path.dirname(os.path.abspath(__file__))
 ARCHIVE = "/usr/lib/x86_64-linux-gnu/libssl.a"
 LATER = 10
+LIES, AFTER = 12, 6  # connections: before its hook is withdrawn, for which 5 are enough, and after
 HELLOS = "tls.handshake.type == 2"
 
 
@@ -64,7 +65,7 @@ def odd(folder):
             check(" hooked " in line, line)
             line = row(endpoints, "shop/client", wraps)
             check(" calibrating " in line, line)
-            for number in range(6):
+            for number in range(LIES):
                 liar.ask(f"/lie/{number}")
             connections = calibrate(endpoints, honest, wraps)
             for number in range(LATER):
@@ -77,7 +78,7 @@ def odd(folder):
             line = row(endpoints, "other/stranger", lies, "withdrawn")
             check("never seen on the wire" in line, line)
             check_equal(counters(endpoints)["tls_hooks_withdrawn_total"], 1, "hooks withdrawn")
-            for number in range(6):
+            for number in range(AFTER):
                 liar.ask(f"/after/{number}")
             honest.ask("/last")
             for client in (liar, honest, other):
@@ -109,9 +110,9 @@ def randoms_in_lines(tools, path):
     clients = {one[0].replace(":", "") for one in tools.fields(path, "tls.handshake.type == 1", "tls.handshake.random")}
     servers = [one[0].replace(":", "")
                for one in tools.fields(path, f'{HELLOS} && k8s.dst.pod.name == "stranger"', "tls.handshake.random")]
-    check_equal(len(servers), 12, "connections of the liar")
-    check_equal([one in named for one in servers], [True] * 6 + [False] * 6, "whether the liar's lines were taken")
-    check_equal(named - clients, set(servers[:6]), "lines of no ClientHello")
+    check_equal(len(servers), LIES + AFTER, "connections of the liar")
+    check_equal([one in named for one in servers], [True] * LIES + [False] * AFTER, "whether the liar's lines were taken")
+    check_equal(named - clients, set(servers[:LIES]), "lines of no ClientHello")
 
 
 if __name__ == "__main__":
