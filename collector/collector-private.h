@@ -31,10 +31,11 @@ struct Collector {
     uint64_t node_entities, node_entity_bytes, node_points;
 
     RpcClient *client;
-    GBytes *request;  /* what each node is asked for */
-    GPtrArray *names; /* of FollowedName */
-    GPtrArray *nodes; /* of NodeStream */
-    GQueue *quotas;   /* of nodes that left: what is kept of them is charged to who comes next */
+    GBytes *request;        /* what each node is asked for */
+    GBytes *lesser_request; /* and one that refuses it; or NULL */
+    GPtrArray *names;       /* of FollowedName */
+    GPtrArray *nodes;       /* of NodeStream */
+    GQueue *quotas; /* of nodes that left: what is kept of them is charged to who comes next */
     KnownNodes *known;
     GAsyncQueue *events; /* of NodeEvent */
     Inventory *inventory;

@@ -334,12 +334,13 @@ static void pump_all(Collector *c)
 static void on_closed(Collector *c, const NodeEvent *event, uint64_t now_ns)
 {
     NodeStream *node = event->node;
-    bool was_live = node->state == NODE_STREAM_LIVE;
+    bool was_live = node->state == NODE_STREAM_LIVE, had_refused = node->refusal;
     bool stopping = g_atomic_int_get(&c->stop);
     if (!stopping)
         collector_node_gone(c, node, now_ns);
     node_stream_closed(node, event->status, event->text, g_random_double(), now_ns);
-    if (stopping || !collector_member_closed(c, node, was_live, now_ns) ||
+    bool asks_for_less = !had_refused && node->refusal;
+    if (stopping || asks_for_less || !collector_member_closed(c, node, was_live, now_ns) ||
         (!was_live && !c->was_connected && node->state != NODE_STREAM_OVER))
         return; /* if none answers at all, that is the error of the run */
     const char *advice = was_live ? "" : node_stream_advice(event->status);

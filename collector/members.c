@@ -14,7 +14,7 @@
 
 /* ---- Life ------------------------------------------------------------------------------------*/
 
-static GBytes *encode_request(const CollectorConfig *config)
+static GBytes *encode_request(const CollectorConfig *config, CollectorTls tls)
 {
     char *none = NULL;
     static const Remora__V1__TlsMode tls_modes[] = {
@@ -36,7 +36,7 @@ static GBytes *encode_request(const CollectorConfig *config)
     request.targets = &targets;
     request.snap_length = config->snap_length;
     request.filter = config->filter ? config->filter : (char *)"";
-    request.tls = tls_modes[config->tls];
+    request.tls = tls_modes[tls];
     request.client = (char *)(config->client ? config->client : "");
     size_t length = remora__v1__stream_request__get_packed_size(&request);
     uint8_t *bytes = g_malloc(length + 1);
@@ -50,6 +50,8 @@ static NodeStream *add_node(Collector *c, const char *endpoint, GError **error)
         node_stream_new(c->client, endpoint, c->insecure, c->request, c->events, error);
     if (!node)
         return NULL;
+    if (c->lesser_request)
+        node_stream_set_lesser(node, c->lesser_request);
     /* What is kept of nodes stays bounded by how many there are at once, however many come and go.
      */
     node->quota = g_queue_pop_head(c->quotas);
@@ -66,7 +68,9 @@ bool collector_members_new(Collector *collector, const CollectorConfig *config, 
     c->node_entities = config->node_entities;
     c->node_entity_bytes = config->node_entity_bytes;
     c->node_points = config->node_points;
-    c->request = encode_request(config);
+    c->request = encode_request(config, config->tls);
+    if (config->tls == COLLECTOR_TLS_AUTO)
+        c->lesser_request = encode_request(config, COLLECTOR_TLS_KEYS);
     c->names = g_ptr_array_new();
     c->nodes = g_ptr_array_new();
     c->quotas = g_queue_new();
@@ -103,6 +107,8 @@ void collector_members_free(Collector *collector)
     g_ptr_array_unref(c->names);
     g_queue_free(c->quotas);
     g_bytes_unref(c->request);
+    if (c->lesser_request)
+        g_bytes_unref(c->lesser_request);
 }
 
 void collector_members_begin(Collector *collector, uint64_t now_ns)

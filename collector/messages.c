@@ -117,6 +117,14 @@ static void welcome(const Message *m)
     node->known = known;
 }
 
+static void tell_of_less(const Message *m)
+{
+    g_autofree char *text = g_strdup_printf(
+        "no plaintext of TLS connections whose secrets cannot be had, as it refuses that: %s",
+        m->node->refusal);
+    notices_add(m->collector->notices, NULL, m->now_ns, node_stream_name(m->node), text);
+}
+
 static void check_clock(const Message *m, const Remora__V1__Hello *hello)
 {
     int64_t skew_ns = (int64_t)(hello->time_unix_ns - clock_unix_ns());
@@ -156,6 +164,8 @@ static void on_hello(const Message *m, const Remora__V1__Hello *hello)
     node->live_ns = m->now_ns;
     c->was_connected = true;
     welcome(m);
+    if (node->refusal)
+        tell_of_less(m);
     node->watermark_ns = 0;
     merge_open(c->merge, node->index, m->now_ns - c->blocked_ns);
     check_clock(m, hello);
@@ -370,6 +380,20 @@ static void on_secrets(const Message *m, const ProtobufCBinaryData *key_log)
         key_wait_secrets(c->key_wait, key_log->data, key_log->len);
 }
 
+static void on_notice(const Message *m, const Remora__V1__Notice *notice)
+{
+    Collector *c = m->collector;
+    NodeStream *node = m->node;
+    if (notices_add(c->notices, node->quota, m->now_ns, notice->subject, notice->message) ||
+        node->told_of_notices)
+        return;
+    node->told_of_notices = true;
+    notes_say(c->notes, m->now_ns, COLLECTOR_WARNING,
+              "%s gives more reasons why something will not come than are told of one node: the "
+              "further ones are left out",
+              node_stream_name(node));
+}
+
 static void on_body(const Message *m, const StreamMessage *message)
 {
     const Remora__V1__StreamResponse *response = message->response;
@@ -391,8 +415,7 @@ static void on_body(const Message *m, const StreamMessage *message)
         collector_fact(m->collector, m->node, message, m->now_ns);
         break;
     case STREAM_NOTICE:
-        notices_add(m->collector->notices, m->now_ns, response->notice->subject,
-                    response->notice->message);
+        on_notice(m, response->notice);
         break;
     case STREAM_LOSS:
         on_loss(m, response->loss);

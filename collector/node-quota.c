@@ -19,7 +19,8 @@ typedef struct Charge {
 struct NodeQuota {
     uint64_t max_entities, max_entity_bytes, max_points;
     uint64_t entities, entity_bytes, points, point_bytes, facts, fact_bytes;
-    GHashTable *charges; /* kind and uid -> Charge */
+    GHashTable *charges;               /* kind and uid -> Charge */
+    uint64_t notices_ns, sentences_ns; /* until then what was said is made up for */
 };
 
 NodeQuota *node_quota_new(uint64_t entities, uint64_t entity_bytes, uint64_t points)
@@ -117,4 +118,21 @@ void node_quota_fact_gone(NodeQuota *quota, size_t bytes)
 {
     quota->facts--;
     quota->fact_bytes -= bytes;
+}
+
+static bool fits(uint64_t until_ns, uint64_t now_ns, uint64_t every_ns, uint64_t at_once)
+{
+    return until_ns <= now_ns || until_ns - now_ns <= every_ns * (at_once - 1);
+}
+
+bool node_quota_notice(NodeQuota *quota, uint64_t now_ns, bool is_sentence)
+{
+    if (!fits(quota->notices_ns, now_ns, NODE_QUOTA_NOTICE_EVERY_NS, NODE_QUOTA_NOTICES) ||
+        (is_sentence &&
+         !fits(quota->sentences_ns, now_ns, NODE_QUOTA_SENTENCE_EVERY_NS, NODE_QUOTA_SENTENCES)))
+        return false;
+    quota->notices_ns = MAX(quota->notices_ns, now_ns) + NODE_QUOTA_NOTICE_EVERY_NS;
+    if (is_sentence)
+        quota->sentences_ns = MAX(quota->sentences_ns, now_ns) + NODE_QUOTA_SENTENCE_EVERY_NS;
+    return true;
 }

@@ -17,6 +17,12 @@
 #define NODE_QUOTA_FACTS        262144u /* translations and socket owners, those that ended too */
 #define NODE_QUOTA_FACT_BYTES   (128u * 1024u * 1024u)
 
+/* What a node says for people: so much at once, and then so much a second. */
+#define NODE_QUOTA_NOTICES           4096u
+#define NODE_QUOTA_NOTICE_EVERY_NS   200000000ull
+#define NODE_QUOTA_SENTENCES         256u
+#define NODE_QUOTA_SENTENCE_EVERY_NS 1000000000ull
+
 typedef struct NodeQuota NodeQuota;
 
 /* 0: the defaults above. */
@@ -39,3 +45,7 @@ bool node_quota_point(NodeQuota *quota, size_t name_bytes);
  * be given back when it is forgotten. */
 bool node_quota_fact(NodeQuota *quota, size_t bytes);
 void node_quota_fact_gone(NodeQuota *quota, size_t bytes);
+
+/* Charges a notice, which may become a sentence of its own; false: it is to be left out. `now_ns`:
+ * monotonic. */
+bool node_quota_notice(NodeQuota *quota, uint64_t now_ns, bool is_sentence);

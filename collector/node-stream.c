@@ -106,6 +106,9 @@ NodeStream *node_stream_free(NodeStream *node)
     interface_map_unref(node->map);
     node_quota_free(node->quota);
     g_bytes_unref(node->request);
+    if (node->lesser_request)
+        g_bytes_unref(node->lesser_request);
+    g_free(node->refusal);
     g_async_queue_unref(node->events);
     g_free(node->endpoint);
     g_free(node->problem);
@@ -114,6 +117,11 @@ NodeStream *node_stream_free(NodeStream *node)
     g_free(node->boot_id);
     g_free(node);
     return NULL;
+}
+
+void node_stream_set_lesser(NodeStream *node, GBytes *request)
+{
+    node->lesser_request = g_bytes_ref(request);
 }
 
 const char *node_stream_name(const NodeStream *node)
@@ -154,7 +162,8 @@ bool node_stream_open_if_due(NodeStream *node, uint64_t now_ns, uint64_t waits_n
     g_clear_pointer(&node->problem, g_free);
     node->map = interface_map_new();
     gsize length;
-    const void *request = g_bytes_get_data(node->request, &length);
+    const void *request =
+        g_bytes_get_data(node->refusal ? node->lesser_request : node->request, &length);
     node->stream =
         rpc_stream_open(node->channel, REMORA_METHOD_STREAM, request, length, &handlers, node);
     return true;
@@ -194,6 +203,16 @@ static bool is_refusal(int status)
     return status == -EINVAL || status == -EACCES || status == -EPERM || status == -ENOSYS;
 }
 
+/* Of what a node of an earlier version does not know, or one may not give. */
+static bool asks_for_less(NodeStream *node)
+{
+    if (node->cancelled || node->refusal || !node->lesser_request ||
+        (node->status != -EINVAL && node->status != -EACCES))
+        return false;
+    node->refusal = g_strdup(node->problem);
+    return true;
+}
+
 uint64_t node_stream_pause(unsigned attempts, double random)
 {
     uint64_t pause = MIN(BACKOFF_LAST_NS, BACKOFF_FIRST_NS << MIN(attempts, 10u));
@@ -208,11 +227,15 @@ void node_stream_closed(NodeStream *node, int status, const char *text, double r
     node->wants_read = false;
     if (!node->problem)
         node->problem = g_strdup(text && *text ? text : g_strerror(-status));
-    if (!node->cancelled)
+    bool was_live = node->state == NODE_STREAM_LIVE;
+    bool again = !was_live && asks_for_less(node);
+    if (!node->cancelled && !again)
         node->is_final |= is_refusal(status);
-    if (node->state == NODE_STREAM_LIVE && now_ns > node->live_ns + STABLE_NS)
+    if (was_live && now_ns > node->live_ns + STABLE_NS)
         node->attempts = 0;
-    node->retry_ns = now_ns + node_stream_pause(node->attempts++, random);
+    if (was_live)
+        g_clear_pointer(&node->refusal, g_free);
+    node->retry_ns = again ? now_ns : now_ns + node_stream_pause(node->attempts++, random);
     node->state = node->is_final ? NODE_STREAM_OVER : NODE_STREAM_WAITING;
     g_clear_pointer(&node->map, interface_map_unref);
 }

@@ -57,6 +57,9 @@ typedef struct NodeStream {
     RpcStream *stream;
     MergeBuffer *incoming; /* of the thread of common/rpc: a message on its way to on_message() */
     GBytes *request;
+    /* The same, but for what a node may refuse and others give; or NULL. */
+    GBytes *lesser_request;
+    char *refusal; /* why the lesser one is made; or NULL */
 
     NodeStreamState state;
     uint64_t opened_ns, live_ns, retry_ns; /* monotonic */
@@ -75,10 +78,11 @@ typedef struct NodeStream {
     uint64_t heartbeat_ns;
     KnownNode *known; /* while it is live */
     InterfaceMap *map;
-    NodeQuota *quota;   /* of what is kept; set by the collector, over reconnects too */
-    bool told_of_quota; /* that names are left out */
-    uint64_t stalls;    /* told, as merge_stalls() counts */
-    bool told_of_facts; /* that translations or socket owners are left out */
+    NodeQuota *quota;     /* of what is kept; set by the collector, over reconnects too */
+    bool told_of_quota;   /* that names are left out */
+    bool told_of_notices; /* that notices are left out */
+    uint64_t stalls;      /* told, as merge_stalls() counts */
+    bool told_of_facts;   /* that translations or socket owners are left out */
 } NodeStream;
 
 typedef struct NodeEvent {
@@ -101,12 +105,15 @@ void node_stream_check_silence(NodeStream *node, uint64_t waits_ns);
 void node_stream_cancel(NodeStream *node,
                         const char *problem); /* a closed event follows; NULL: as wished */
 void node_stream_read(NodeStream *node, uint64_t waits_ns);
-/* After the closed event: sets the state and the time of the next try. */
+/* After the closed event: sets the state and the time of the next try. A node that refuses is asked
+ * for less at once, if there is less; once it was live, for all again. */
 void node_stream_closed(NodeStream *node, int status, const char *text, double random,
                         uint64_t now_ns);
 /* How long to wait before the next try: doubled with each failure, 5 s at most, less up to half of
  * it at random (0..1). */
 uint64_t node_stream_pause(unsigned attempts, double random);
+/* What it is asked for once it has refused more. */
+void node_stream_set_lesser(NodeStream *node, GBytes *request);
 /* How its name reads in a sentence. */
 const char *node_stream_name(const NodeStream *node);
 /* What a person can do about a status, or "". */

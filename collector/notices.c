@@ -75,15 +75,21 @@ static Cause *find_cause(Notices *notices, uint64_t now_ns, const char *message)
     return cause;
 }
 
-void notices_add(Notices *notices, uint64_t now_ns, const char *subject, const char *message)
+bool notices_add(Notices *notices, NodeQuota *quota, uint64_t now_ns, const char *subject,
+                 const char *message)
 {
     g_autofree char *who = printable(subject), *what = printable(message);
     g_autofree char *both = g_strdup_printf("%s\n%s", who, what);
-    if (!recent_set_add(notices->said, both, strlen(both)))
-        return;
+    if (recent_set_contains(notices->said, both, strlen(both)))
+        return true;
+    bool is_sentence = !g_hash_table_contains(notices->by_message, what);
+    if (quota && !node_quota_notice(quota, now_ns, is_sentence))
+        return false;
+    recent_set_add(notices->said, both, strlen(both));
     Cause *cause = find_cause(notices, now_ns, what);
     if (cause && cause->count++ < NOTICES_NAMED)
         g_string_append_printf(cause->subjects, "%s%s", cause->subjects->len ? ", " : "", who);
+    return true;
 }
 
 static void say(Notices *notices, const Cause *cause)

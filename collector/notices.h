@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "collector/node-quota.h"
+
 #define NOTICES_INTERVAL_NS 1000000000ull
 #define NOTICES_NAMED       4u     /* subjects in a sentence; the others are counted */
 #define NOTICES_CAUSES      1000u  /* that wait; further ones are left out */
@@ -16,7 +18,9 @@ typedef struct Notices Notices;
 
 Notices *notices_new(void (*say)(const char *sentence, void *userdata), void *userdata);
 Notices *notices_free(Notices *notices); /* says nothing more; NULL is fine; returns NULL */
-/* Both come from the network: what cannot be printed is replaced. */
-void notices_add(Notices *notices, uint64_t now_ns, const char *subject, const char *message);
+/* Both come from the network: what cannot be printed is replaced. What is new is charged to
+ * `quota`, if that is not NULL; false: it has no room, and this is left out. */
+bool notices_add(Notices *notices, NodeQuota *quota, uint64_t now_ns, const char *subject,
+                 const char *message);
 /* Says what is due; `all`: everything, at the end. */
 void notices_flush(Notices *notices, uint64_t now_ns, bool all);

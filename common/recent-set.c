@@ -52,7 +52,7 @@ RecentSet *recent_set_free(RecentSet *set)
     return NULL;
 }
 
-bool recent_set_add(RecentSet *set, const void *bytes, size_t length)
+static Digest digest_of(RecentSet *set, const void *bytes, size_t length)
 {
     guint8 whole[SHA256_BYTES];
     gsize whole_length = sizeof(whole);
@@ -61,6 +61,18 @@ bool recent_set_add(RecentSet *set, const void *bytes, size_t length)
     g_checksum_update(set->checksum, bytes, (gssize)length);
     g_checksum_get_digest(set->checksum, whole, &whole_length);
     memcpy(digest.bytes, whole, sizeof(digest.bytes));
+    return digest;
+}
+
+bool recent_set_contains(RecentSet *set, const void *bytes, size_t length)
+{
+    const Digest digest = digest_of(set, bytes, length);
+    return g_hash_table_contains(set->known, &digest);
+}
+
+bool recent_set_add(RecentSet *set, const void *bytes, size_t length)
+{
+    const Digest digest = digest_of(set, bytes, length);
     if (g_hash_table_contains(set->known, &digest)) {
         return false;
     }

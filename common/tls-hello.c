@@ -107,6 +107,47 @@ static bool is_tls13_server(Bytes bytes)
            bytes.at[at_suite + 1] >= 1 && bytes.at[at_suite + 1] <= 5;
 }
 
+#define EXTENSION_ECH 0xfe0du
+
+/* Skips a vector that begins with its length, of `width` bytes. */
+static bool skip_vector(Bytes *bytes, size_t width)
+{
+    if (bytes->left < width) {
+        return false;
+    }
+    size_t length = width == 1 ? bytes->at[0] : load_be16(bytes->at);
+    return skip(bytes, width) && skip(bytes, length);
+}
+
+bool tls_hello_may_be_outer(const uint8_t *random, const uint8_t *end)
+{
+    /* Before it stand the lengths of the record and, in three bytes, of the message. */
+    const uint8_t *message = random - 2;
+    size_t length = (size_t)message[-3] << 16 | load_be16(message - 2);
+    size_t there = (size_t)(end - message);
+    if (length > there || length + 4 > load_be16(message - 6)) {
+        return true;
+    }
+    Bytes bytes = {message, length};
+    if (!skip(&bytes, 2 + TLS_HELLO_RANDOM_BYTES) || !skip_vector(&bytes, 1) ||
+        !skip_vector(&bytes, 2) || !skip_vector(&bytes, 1)) {
+        return true;
+    }
+    if (bytes.left == 0) {
+        return false; /* of TLS 1.2, without extensions */
+    }
+    if (!skip(&bytes, 2)) {
+        return true;
+    }
+    while (bytes.left > 0) {
+        if (bytes.left < 4 || load_be16(bytes.at) == EXTENSION_ECH || !skip(&bytes, 2) ||
+            !skip_vector(&bytes, 2)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static TlsHello in_tcp(Bytes bytes, TlsHelloFields *ret)
 {
     const uint8_t *tcp = bytes.at;

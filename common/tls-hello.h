@@ -27,3 +27,8 @@ typedef struct TlsHelloFields {
 /* `link_type` is a LINKTYPE_ value; of others than Ethernet and raw IP there is none. */
 TlsHello tls_hello_find(uint16_t link_type, const uint8_t *packet, size_t length,
                         TlsHelloFields *ret);
+
+/* Whether the ClientHello with the random that tls_hello_find() gave, of a packet that ends at
+ * `end`, has the extension encrypted_client_hello (RFC 9849, 5), so that the connection's random
+ * may be another one. Also true if it cannot be told, as not all of it is there. */
+bool tls_hello_may_be_outer(const uint8_t *random, const uint8_t *end);

@@ -151,6 +151,18 @@ static void add_target(const Target *target, void *userdata)
     tls_table_add(&targets->tls, target, name);
 }
 
+static void warn_of_left_out(GPtrArray *answers)
+{
+    guint left_out = 0;
+    for (guint i = 0; i < answers->len; i++) {
+        const Targets *targets = ((const Answer *)answers->pdata[i])->message;
+        left_out += targets ? targets->targets_left_out : 0;
+    }
+    if (left_out)
+        log_warning("%u pods are left out, as what is to be said of them has no room in an answer",
+                    left_out);
+}
+
 bool lists_print_targets(const RemoradumpOptions *options)
 {
     g_autoptr(GPtrArray) answers = ask_nodes(options, &for_targets, false);
@@ -165,6 +177,7 @@ bool lists_print_targets(const RemoradumpOptions *options)
         each_target(answers, add_target, &targets);
         table_print(&targets.table);
         tls_table_print(&targets.tls);
+        warn_of_left_out(answers);
     }
     return !first_error(answers);
 }

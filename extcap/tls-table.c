@@ -25,6 +25,8 @@ static const char *state_name(Remora__V1__TlsProgramState state)
         return "failed";
     case REMORA__V1__TLS_PROGRAM_STATE__TLS_PROGRAM_STATE_WITHDRAWN:
         return "withdrawn";
+    case REMORA__V1__TLS_PROGRAM_STATE__TLS_PROGRAM_STATE_CALIBRATING:
+        return "calibrating";
     default:
         return "unknown";
     }
@@ -57,15 +59,27 @@ static void add_time(Table *table, uint64_t unix_ns)
 }
 
 /* Below the pod's programs: cells that are empty but for the first two. */
+static void add_remark(Table *table, const char *pod, const char *text)
+{
+    table_add(table, pod);
+    table_add(table, text);
+    for (size_t i = 2; i < G_N_ELEMENTS(heads); i++)
+        table_add(table, NULL);
+}
+
 static void add_connections(Table *table, const Remora__V1__Target *target, const char *pod)
 {
     g_autofree char *text = g_strdup_printf(
         "%" G_GUINT64_FORMAT " connections seen, of %" G_GUINT64_FORMAT " there are secrets",
         target->tls_connections, target->tls_connections_with_secrets);
-    table_add(table, pod);
-    table_add(table, text);
-    for (size_t i = 2; i < G_N_ELEMENTS(heads); i++)
-        table_add(table, NULL);
+    add_remark(table, pod, text);
+}
+
+static void add_left_out(Table *table, const Remora__V1__Target *target, const char *pod)
+{
+    g_autofree char *text = g_strdup_printf("%u more files, for which the answer has no room",
+                                            target->tls_programs_left_out);
+    add_remark(table, pod, text);
 }
 
 void tls_table_add(Table *table, const Remora__V1__Target *target, const char *pod)
@@ -81,6 +95,8 @@ void tls_table_add(Table *table, const Remora__V1__Target *target, const char *p
         add_processes(table, program);
         table_add(table, program->reason);
     }
+    if (target->tls_programs_left_out)
+        add_left_out(table, target, pod);
     if (target->tls_connections)
         add_connections(table, target, pod);
 }

@@ -75,5 +75,6 @@ static long on_chunk(__u32 number, struct copy *copy)
     copy->from += length;
     copy->left -= length;
     copy->event.offset += length;
+    copy->event.flags &= ~PLAINTEXT_SKIPPED;
     return copy->is_over != 0;
 }

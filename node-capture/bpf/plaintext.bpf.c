@@ -32,13 +32,13 @@ struct {
     __uint(max_entries, PLAINTEXT_RING_BYTES);
 } events SEC(".maps");
 
-/* Inode -> bits of TlsTake. A probe is in a file and fires in every container that shares it. */
+/* By inode. A probe is in a file and fires in every container that shares it. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __uint(max_entries, PLAINTEXT_NAMESPACES);
     __type(key, __u32);
-    __type(value, __u32);
+    __type(value, struct plaintext_wanted);
 } namespaces SEC(".maps");
 
 struct {
@@ -101,15 +101,15 @@ static __always_inline __u32 current_netns(void)
     return BPF_CORE_READ(current_task(), nsproxy, net_ns, ns.inum);
 }
 
-static __always_inline __u32 wanted(__u32 netns)
+static __always_inline const struct plaintext_wanted *wanted(__u32 netns)
 {
-    const __u32 *take = bpf_map_lookup_elem(&namespaces, &netns);
-    return take ? *take : 0;
+    return bpf_map_lookup_elem(&namespaces, &netns);
 }
 
-static __always_inline bool has_secrets(const struct tls_session *key)
+static __always_inline __u64 secrets_ns(const struct tls_session *key)
 {
-    return bpf_map_lookup_elem(&told_sessions, key) != 0;
+    const struct tls_told *told = bpf_map_lookup_elem(&told_sessions, key);
+    return told ? told->time_ns : 0;
 }
 
 /* To wake the reader costs more than all else that a hook does. */
@@ -275,6 +275,13 @@ int BPF_PROG(on_receive, struct sock *sk, int result, int flags)
 
 #include "node-capture/bpf/plaintext-copy.bpf.h"
 
+/* Who joined after the secrets were told has none of them. */
+static __always_inline bool is_wanted(const struct plaintext_wanted *which, __u64 told_ns)
+{
+    return which->take & TAKE_EVERY ||
+           (which->take & TAKE_REST && (!told_ns || told_ns < which->rest_since_ns));
+}
+
 /* Not static: so it is verified once, and not for each place that calls it. */
 __noinline int take(const struct tls_session *of, __u8 direction, __u64 buffer, __u64 length,
                     __u64 cookie)
@@ -283,16 +290,21 @@ __noinline int take(const struct tls_session *of, __u8 direction, __u64 buffer, 
         return 0;
     }
     const struct tls_session copied = *of, *key = &copied;
-    __u32 netns = current_netns(), which = wanted(netns);
+    __u32 netns = current_netns();
+    const struct plaintext_wanted *which = wanted(netns);
     struct plaintext_connection *connection = find_or_begin(key);
     if (!which || !connection) {
         return 0;
     }
     __u64 before = __sync_fetch_and_add(&connection->offsets[direction & 1], length);
-    bool told = has_secrets(key);
-    if (told && !(which & TAKE_EVERY)) {
+    __u64 told_ns = secrets_ns(key), skipped = (__u64)PLAINTEXT_SKIPPED << (direction & 1);
+    if (!is_wanted(which, told_ns)) {
+        connection->flags = (connection->flags | skipped) & ~(__u64)PLAINTEXT_FROM_START;
         return 0;
     }
+    __u8 flags = connection->flags & (PLAINTEXT_FROM_START | PLAINTEXT_CLIENT | PLAINTEXT_SERVER);
+    flags |= connection->flags & skipped ? PLAINTEXT_SKIPPED : 0;
+    connection->flags &= ~skipped;
     find_random(key, connection, cookie);
     if (!(connection->flags & PLAINTEXT_TOLD)) {
         __u8 one = 1;
@@ -306,11 +318,12 @@ __noinline int take(const struct tls_session *of, __u8 direction, __u64 buffer, 
                   .connection = connection->id,
                   .session = key->session,
                   .offset = before,
+                  .secrets_ns = told_ns,
                   .netns = netns,
                   .pid = key->pid,
                   .kind = PLAINTEXT_DATA,
                   .direction = direction,
-                  .flags = (__u8)connection->flags | (told ? PLAINTEXT_HAS_SECRETS : 0),
+                  .flags = flags,
                   .socket = connection->socket},
     };
     bpf_loop((__u32)((length + PLAINTEXT_CHUNK - 1) / PLAINTEXT_CHUNK), on_chunk, &copy, 0);

@@ -31,14 +31,22 @@ enum {
 enum { PLAINTEXT_READ, PLAINTEXT_WRITTEN };
 
 enum {
-    PLAINTEXT_FROM_START = 1, /* its first byte was seen */
+    PLAINTEXT_FROM_START = 1, /* its first byte was seen, and nothing was left out */
     PLAINTEXT_TOLD = 2,
     PLAINTEXT_CLIENT = 4, /* which end it is, if it is known */
     PLAINTEXT_SERVER = 8,
-    PLAINTEXT_HAS_SECRETS = 16,
+    PLAINTEXT_SKIPPED = 16, /* bytes ahead of these were left out; of what is written: twice that */
 };
 
 #define PLAINTEXT_BY_RANDOM 0xffff /* family: not known, but the client random is */
+
+/* What is wanted of the processes in a network namespace. */
+struct plaintext_wanted {
+    __u64 rest_since_ns; /* monotonic: secrets that were told before do not count */
+    __u32 take;          /* TlsTake of tls/keys.h */
+    __u32 spare;
+};
+_Static_assert(sizeof(struct plaintext_wanted) == 16, "no padding");
 
 struct plaintext_socket {
     union {
@@ -67,6 +75,7 @@ struct plaintext_event {
     __u64 connection; /* a number of its own */
     __u64 session;    /* its address in the process */
     __u64 offset;     /* in its direction */
+    __u64 secrets_ns; /* monotonic: when its secrets were told; 0: they were not */
     __u32 netns;      /* inode */
     __u32 pid;        /* thread group, in the first PID namespace */
     __u32 length;     /* of what follows: the first bytes of `data` */
@@ -74,4 +83,4 @@ struct plaintext_event {
     struct plaintext_socket socket;
     __u8 data[];
 };
-_Static_assert(sizeof(struct plaintext_event) == 88, "no padding");
+_Static_assert(sizeof(struct plaintext_event) == 96, "no padding");

@@ -5,12 +5,12 @@
 
 #include "node-capture/bpf/tls.h"
 
-/* Sessions whose secrets were told, and the inode of the network namespace. */
+/* Sessions whose secrets were told. */
 struct {
     __uint(type, BPF_MAP_TYPE_LRU_HASH);
     __uint(max_entries, TLS_SESSIONS);
     __type(key, struct tls_session);
-    __type(value, __u32);
+    __type(value, struct tls_told);
 } told_sessions SEC(".maps");
 
 /* Go: goroutines (as sessions) and the connection that each makes a handshake for, as its key-log

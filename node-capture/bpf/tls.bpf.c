@@ -122,6 +122,8 @@ static __always_inline void fetch_label(void *context, const struct tls_probe *p
     bpf_copy_from_user(&first, sizeof(first), (void *)value_of(context, probe, &probe->label));
 }
 
+#include "node-capture/bpf/tls-sample.bpf.h"
+
 /* Of TLS 1.3, Wireshark needs those of the handshake, too: later ones alone are of no use. The
  * seventh letter tells CLIENT_RANDOM, and these, from all others. */
 static __always_inline void remember_session(void *context, const struct tls_probe *probe,
@@ -138,7 +140,8 @@ static __always_inline void remember_session(void *context, const struct tls_pro
         key.session = connection ? *connection : 0;
     }
     if (key.session) {
-        bpf_map_update_elem(&told_sessions, &key, &event->netns, BPF_ANY);
+        const struct tls_told told = {.time_ns = event->time_ns, .netns = event->netns};
+        bpf_map_update_elem(&told_sessions, &key, &told, BPF_ANY);
     }
 }
 
@@ -157,6 +160,10 @@ static __always_inline int on_key_log(void *context, bool can_sleep)
     }
     if (can_sleep) {
         fetch_label(context, probe);
+    }
+    if (probe->sampling) {
+        sample(context, probe, cookie, netns);
+        return 0;
     }
     struct tls_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
     if (!event) {

@@ -131,6 +131,7 @@ static void update_snap_length(Capture *capture)
 void capture_add_stream(Capture *capture, Stream *stream)
 {
     g_ptr_array_add(capture->streams, stream_ref(stream));
+    stream_join(stream);
     update_snap_length(capture);
     GHashTableIter iter;
     Pod *pod;

@@ -4,7 +4,7 @@
 /* Whose it is. */
 typedef struct Origin {
     uint64_t netns_inode;
-    bool has_secrets; /* of the connection */
+    uint64_t secrets_ns; /* of the connection: when they were told, or 0 */
 } Origin;
 
 /* Packets, or what is told in the place of some. */
@@ -64,10 +64,11 @@ static uint64_t memory_of(const Waiting *waiting)
            (waiting->batch ? sizeof *waiting->batch + waiting->batch->capacity : 0);
 }
 
+/* Told together, to all whom one of them concerns. */
 static bool same_loss(const Waiting *a, const Waiting *b)
 {
     return a->origin.netns_inode == b->origin.netns_inode &&
-           a->origin.has_secrets == b->origin.has_secrets && a->loss.stage == b->loss.stage;
+           !a->origin.secrets_ns == !b->origin.secrets_ns && a->loss.stage == b->loss.stage;
 }
 
 static void add_dropped(Plaintext *plaintext, const Waiting *loss)
@@ -75,6 +76,7 @@ static void add_dropped(Plaintext *plaintext, const Waiting *loss)
     for (guint i = 0; i < plaintext->dropped->len; i++) {
         Waiting *known = &g_array_index(plaintext->dropped, Waiting, i);
         if (same_loss(known, loss)) {
+            known->origin.secrets_ns = MIN(known->origin.secrets_ns, loss->origin.secrets_ns);
             known->loss.packets += loss->loss.packets;
             known->loss.from_ns = MIN(known->loss.from_ns, loss->loss.from_ns);
             known->loss.to_ns = MAX(known->loss.to_ns, loss->loss.to_ns);
@@ -141,7 +143,7 @@ static void take_batch(Batch *batch, void *userdata)
 
 bool plaintext_take(Plaintext *plaintext, const TlsPlaintext *told)
 {
-    plaintext->origin = (Origin){told->netns_inode, told->has_secrets};
+    plaintext->origin = (Origin){told->netns_inode, told->secrets_ns};
     plaintext_flow_add(plaintext->flow, told, take_batch, plaintext, &plaintext->hole);
     g_mutex_lock(&plaintext->lock);
     plaintext_flow_stats(plaintext->flow, &plaintext->stats.flow);
@@ -200,7 +202,7 @@ static void give_to_streams(Plaintext *plaintext, Pod *pod, const Waiting *waiti
     }
     for (guint i = 0; i < pod->streams->len; i++) {
         Stream *stream = g_ptr_array_index(pod->streams, i);
-        if (stream_wants_plaintext(stream, waiting->origin.has_secrets)) {
+        if (stream_wants_plaintext(stream, waiting->origin.secrets_ns)) {
             give(pod, stream, waiting);
         }
     }

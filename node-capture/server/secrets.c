@@ -127,18 +127,23 @@ TlsKeys *secrets_source(const Secrets *secrets)
 }
 
 /* What its streams want between them. */
-static unsigned wanted_of(const Pod *pod)
+static TlsWanted wanted_of(const Pod *pod)
 {
-    unsigned take = 0;
+    TlsWanted wanted = {.netns_inode = pod->netns_inode};
     for (guint i = 0; pod->netns_inode && i < pod->streams->len; i++) {
-        take |= stream_wish(g_ptr_array_index(pod->streams, i))->tls;
+        const Stream *stream = g_ptr_array_index(pod->streams, i);
+        unsigned take = stream_wish(stream)->tls;
+        wanted.take |= take;
+        if (take & TLS_TAKE_PLAINTEXT_REST) {
+            wanted.rest_since_ns = MAX(wanted.rest_since_ns, stream_joined_ns(stream));
+        }
     }
-    return take;
+    return wanted;
 }
 
 bool secrets_are_wanted(const Secrets *secrets, const Pod *pod)
 {
-    return secrets->keys && wanted_of(pod);
+    return secrets->keys && wanted_of(pod).take & TLS_TAKE_KEYS;
 }
 
 /* Network namespaces of the pods of which a stream wants something. */
@@ -149,7 +154,7 @@ static GArray *wanted_namespaces(const Capture *capture)
     const Pod *pod;
     g_hash_table_iter_init(&iter, capture_pods(capture));
     while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
-        const TlsWanted one = {pod->netns_inode, wanted_of(pod)};
+        const TlsWanted one = wanted_of(pod);
         if (one.take) {
             g_array_append_val(wanted, one);
         }

@@ -104,8 +104,20 @@ void status_answer(RpcCall *call, const NodeInfo *info, const Capture *capture,
     g_ptr_array_unref(problem_list);
 }
 
-static Remora__V1__Target *target_new(const NodeInfo *info, const Capture *capture, const Pod *pod,
-                                      TlsPrograms *programs)
+/* Fits a message (RPC_MESSAGE_MAX), and a reader's memory when it is unpacked. */
+#define ANSWER_MAX (2u << 20)
+/* Of these, without programs with TLS: those have all that is left. */
+#define TARGETS_MAX (ANSWER_MAX / 2)
+#define FIELD_BYTES 64u /* of what is set in a target last, and its own tag and length */
+
+/* A target in an answer. */
+typedef struct Listed {
+    Remora__V1__Target *target;
+    const Pod *pod;
+    size_t size; /* bytes of the message */
+} Listed;
+
+static Remora__V1__Target *target_new(const NodeInfo *info, const Capture *capture, const Pod *pod)
 {
     Remora__V1__Target *target = g_new0(Remora__V1__Target, 1);
     remora__v1__target__init(target);
@@ -130,35 +142,72 @@ static Remora__V1__Target *target_new(const NodeInfo *info, const Capture *captu
     target->lost = stats.lost;
     target->ring_bytes = stats.ring_bytes;
     target->node = text(info->node);
-    tls_target_set(target, programs, pod);
     return target;
 }
 
 /* What target_new() borrowed stays. */
-static void target_free(void *data)
+static void listed_clear(void *data)
 {
-    Remora__V1__Target *target = data;
+    Remora__V1__Target *target = ((Listed *)data)->target;
     entity_proto_free(target->entity);
     tls_target_clear(target);
     g_free(target->devices);
     g_free(target);
 }
 
+static gint by_size(gconstpointer a, gconstpointer b)
+{
+    const Listed *x = a, *y = b;
+    return (x->size > y->size) - (x->size < y->size);
+}
+
+/* Returns how many found no room: the largest. */
+static guint leave_out(GArray *all)
+{
+    size_t size = 0;
+    guint kept = 0, before = all->len;
+    g_array_sort(all, by_size);
+    while (kept < all->len && size + g_array_index(all, Listed, kept).size <= TARGETS_MAX) {
+        size += g_array_index(all, Listed, kept++).size;
+    }
+    g_array_set_size(all, kept);
+    return before - kept;
+}
+
+/* Each gets as much of the room as the others; what it does not need, those behind it do. */
+static void add_programs(GArray *all, TlsPrograms *programs)
+{
+    size_t room = ANSWER_MAX - TARGETS_MAX;
+    for (guint i = 0; i < all->len; i++) {
+        const Listed *one = &g_array_index(all, Listed, i);
+        room -= tls_target_set(one->target, programs, one->pod, room / (all->len - i));
+    }
+}
+
 void status_answer_targets(RpcCall *call, const NodeInfo *info, const Capture *capture,
                            const Selector *selector, TlsPrograms *programs)
 {
-    GPtrArray *targets = g_ptr_array_new_with_free_func(target_free);
+    GArray *all = g_array_new(FALSE, FALSE, sizeof(Listed));
+    g_array_set_clear_func(all, listed_clear);
     GHashTableIter iter;
     Pod *pod;
     g_hash_table_iter_init(&iter, capture_pods(capture));
     while (g_hash_table_iter_next(&iter, NULL, (void **)&pod)) {
         if (selector_matches(selector, pod->entity)) {
-            g_ptr_array_add(targets, target_new(info, capture, pod, programs));
+            Listed one = {target_new(info, capture, pod), pod, 0};
+            one.size = remora__v1__target__get_packed_size(one.target) + FIELD_BYTES;
+            g_array_append_val(all, one);
         }
     }
     Remora__V1__ListTargetsResponse response = REMORA__V1__LIST_TARGETS_RESPONSE__INIT;
-    response.n_targets = targets->len;
-    response.targets = (Remora__V1__Target **)targets->pdata;
+    response.targets_left_out = leave_out(all);
+    add_programs(all, programs);
+    response.n_targets = all->len;
+    response.targets = g_new(Remora__V1__Target *, MAX(all->len, 1));
+    for (guint i = 0; i < all->len; i++) {
+        response.targets[i] = g_array_index(all, Listed, i).target;
+    }
     answer(call, &response.base);
-    g_ptr_array_unref(targets);
+    g_free(response.targets);
+    g_array_unref(all);
 }

@@ -12,7 +12,7 @@
 
 struct Stream {
     int refs;
-    uint64_t id, opened_ns;
+    uint64_t id, opened_ns, joined_ns;
     const NodeInfo *info;
     StreamWish wish;
     char *peer;
@@ -165,15 +165,26 @@ const StreamWish *stream_wish(const Stream *stream)
     return &stream->wish;
 }
 
-bool stream_wants_plaintext(const Stream *stream, bool has_secrets)
+void stream_join(Stream *stream)
 {
+    stream->joined_ns = clock_monotonic_ns();
+}
+
+uint64_t stream_joined_ns(const Stream *stream)
+{
+    return stream->joined_ns;
+}
+
+bool stream_wants_plaintext(const Stream *stream, uint64_t secrets_ns)
+{
+    bool has_secrets = secrets_ns >= MAX(stream->joined_ns, 1);
     unsigned take = TLS_TAKE_PLAINTEXT_EVERY | (has_secrets ? 0 : TLS_TAKE_PLAINTEXT_REST);
     return stream->wish.tls & take;
 }
 
 uint64_t stream_delay_ns(const Stream *stream)
 {
-    return stream_wants_plaintext(stream, false) ? STREAM_PLAINTEXT_DELAY_NS : 0;
+    return stream_wants_plaintext(stream, 0) ? STREAM_PLAINTEXT_DELAY_NS : 0;
 }
 
 uint64_t stream_age_ns(const Stream *stream)

@@ -63,8 +63,12 @@ Stream *stream_unref(Stream *stream); /* NULL is fine; returns NULL */
 uint64_t stream_id(const Stream *stream);
 const char *stream_peer(const Stream *stream);
 const StreamWish *stream_wish(const Stream *stream);
-/* Whether it is given the plaintext of a connection whose secrets are told, or are not. */
-bool stream_wants_plaintext(const Stream *stream, bool has_secrets);
+/* It is given what there is from now on; the capture thread, once. */
+void stream_join(Stream *stream);
+uint64_t stream_joined_ns(const Stream *stream); /* monotonic; 0: it has not */
+/* Whether it is given the plaintext of a connection whose secrets were told then (monotonic; 0:
+ * were not). Those told before it joined it has not got. */
+bool stream_wants_plaintext(const Stream *stream, uint64_t secrets_ns);
 /* How far its watermarks stay behind those of the packets. */
 uint64_t stream_delay_ns(const Stream *stream);
 uint64_t stream_age_ns(const Stream *stream);

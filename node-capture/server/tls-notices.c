@@ -3,22 +3,38 @@
 
 struct TlsNotices {
     char *node;
-    GHashTable *told; /* stream id -> a set of "subject\nmessage" */
+    GHashTable *told; /* stream id -> Told */
     /* All this as of the last run. */
     uint64_t generation, wishes;
     char *problem;
 };
 
-static void set_unref(void *set)
+typedef struct Told {
+    GHashTable *all;    /* a set of "subject\nmessage" */
+    GHashTable *of_one; /* subject -> how many, GUINT_TO_POINTER */
+} Told;
+
+static Told *told_new(void)
 {
-    g_hash_table_unref(set);
+    Told *told = g_new(Told, 1);
+    told->all = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    told->of_one = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    return told;
+}
+
+static void told_free(void *data)
+{
+    Told *told = data;
+    g_hash_table_unref(told->all);
+    g_hash_table_unref(told->of_one);
+    g_free(told);
 }
 
 TlsNotices *tls_notices_new(const char *node)
 {
     TlsNotices *notices = g_new0(TlsNotices, 1);
     notices->node = g_strdup(node);
-    notices->told = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, set_unref);
+    notices->told = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, told_free);
     return notices;
 }
 
@@ -33,12 +49,12 @@ TlsNotices *tls_notices_free(TlsNotices *notices)
     return NULL;
 }
 
-static GHashTable *told_to(TlsNotices *notices, const Stream *stream)
+static Told *told_to(TlsNotices *notices, const Stream *stream)
 {
     uint64_t id = stream_id(stream);
-    GHashTable *told = g_hash_table_lookup(notices->told, &id);
+    Told *told = g_hash_table_lookup(notices->told, &id);
     if (!told) {
-        told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        told = told_new();
         g_hash_table_insert(notices->told, g_memdup2(&id, sizeof(id)), told);
     }
     return told;
@@ -46,10 +62,19 @@ static GHashTable *told_to(TlsNotices *notices, const Stream *stream)
 
 static void tell(TlsNotices *notices, Stream *stream, const char *subject, const char *message)
 {
-    GHashTable *told = told_to(notices, stream);
-    if (g_hash_table_size(told) >= TLS_NOTICES_MAX ||
-        !g_hash_table_add(told, g_strdup_printf("%s\n%s", subject, message))) {
+    Told *told = told_to(notices, stream);
+    g_autofree char *both = g_strdup_printf("%s\n%s", subject, message);
+    guint count = GPOINTER_TO_UINT(g_hash_table_lookup(told->of_one, subject));
+    if (g_hash_table_size(told->all) >= TLS_NOTICES_MAX || count >= TLS_NOTICES_OF_ONE ||
+        g_hash_table_contains(told->all, both)) {
         return;
+    }
+    g_hash_table_add(told->all, g_steal_pointer(&both));
+    g_hash_table_insert(told->of_one, g_strdup(subject), GUINT_TO_POINTER(count + 1));
+    if (count + 1 == TLS_NOTICES_OF_ONE) {
+        message =
+            "no TLS secrets of further files, more than are told here; the list of targets has "
+            "them";
     }
     Fact *fact = fact_notice(subject, message);
     if (fact) {

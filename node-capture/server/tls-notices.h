@@ -6,7 +6,8 @@
 #include "node-capture/server/capture.h"
 #include "node-capture/tls/programs.h"
 
-#define TLS_NOTICES_MAX 4096u /* of one stream; then no more are told */
+#define TLS_NOTICES_MAX    4096u /* of one stream; then no more are told */
+#define TLS_NOTICES_OF_ONE 16u   /* and of one pod */
 
 typedef struct TlsNotices TlsNotices;
 

@@ -3,9 +3,13 @@
 
 #include <string.h>
 
+#define FIELD_BYTES 6u /* a tag and a length in a message */
+
 typedef struct Listing {
     const Pod *pod;
     GPtrArray *programs; /* of Remora__V1__TlsProgram */
+    size_t room;         /* bytes of the message */
+    unsigned left_out;
 } Listing;
 
 /* By the id that the runtime gave it; of a pod with a single container it is that. */
@@ -29,14 +33,13 @@ static Remora__V1__TlsProcess *process_new(const Pod *pod, const TlsProcess *tol
     return process;
 }
 
-static void on_program(const TlsProgram *told, void *userdata)
+static Remora__V1__TlsProgram *program_new(const Pod *pod, const TlsProgram *told)
 {
-    const Listing *listing = userdata;
     Remora__V1__TlsProgram *program = g_new0(Remora__V1__TlsProgram, 1);
     _Static_assert((int)TLS_PROGRAM_HOOKED ==
                            (int)REMORA__V1__TLS_PROGRAM_STATE__TLS_PROGRAM_STATE_HOOKED &&
-                       (int)TLS_PROGRAM_WITHDRAWN ==
-                           (int)REMORA__V1__TLS_PROGRAM_STATE__TLS_PROGRAM_STATE_WITHDRAWN,
+                       (int)TLS_PROGRAM_CALIBRATING ==
+                           (int)REMORA__V1__TLS_PROGRAM_STATE__TLS_PROGRAM_STATE_CALIBRATING,
                    "the protocol's states are those of the programs");
     remora__v1__tls_program__init(program);
     program->path = g_strdup(told->path);
@@ -47,24 +50,11 @@ static void on_program(const TlsProgram *told, void *userdata)
     program->n_some = told->n_some;
     program->some = g_new(Remora__V1__TlsProcess *, MAX(told->n_some, 1));
     for (unsigned i = 0; i < told->n_some; i++) {
-        program->some[i] = process_new(listing->pod, &told->some[i]);
+        program->some[i] = process_new(pod, &told->some[i]);
     }
     program->key_lines = told->lines;
     program->last_unix_ns = told->last_unix_ns;
-    g_ptr_array_add(listing->programs, program);
-}
-
-void tls_target_set(Remora__V1__Target *target, TlsPrograms *programs, const Pod *pod)
-{
-    Listing listing = {pod, g_ptr_array_new()};
-    if (programs && pod->netns_inode) {
-        tls_programs_list(programs, pod->netns_inode, on_program, &listing);
-        tls_programs_connections(programs, pod->netns_inode, &target->tls_connections,
-                                 &target->tls_connections_with_secrets);
-    }
-    target->n_tls_programs = listing.programs->len;
-    target->tls_programs =
-        (Remora__V1__TlsProgram **)g_ptr_array_free(listing.programs, listing.programs->len == 0);
+    return program;
 }
 
 static void program_free(Remora__V1__TlsProgram *program)
@@ -79,6 +69,36 @@ static void program_free(Remora__V1__TlsProgram *program)
     g_free(program->library);
     g_free(program->reason);
     g_free(program);
+}
+
+static void on_program(const TlsProgram *told, void *userdata)
+{
+    Listing *listing = userdata;
+    Remora__V1__TlsProgram *program = program_new(listing->pod, told);
+    size_t size = remora__v1__tls_program__get_packed_size(program) + FIELD_BYTES;
+    if (size > listing->room) {
+        listing->left_out++;
+        program_free(program);
+        return;
+    }
+    listing->room -= size;
+    g_ptr_array_add(listing->programs, program);
+}
+
+size_t tls_target_set(Remora__V1__Target *target, TlsPrograms *programs, const Pod *pod,
+                      size_t room)
+{
+    Listing listing = {pod, g_ptr_array_new(), room, 0};
+    if (programs && pod->netns_inode) {
+        tls_programs_list(programs, pod->netns_inode, on_program, &listing);
+        tls_programs_connections(programs, pod->netns_inode, &target->tls_connections,
+                                 &target->tls_connections_with_secrets);
+    }
+    target->n_tls_programs = listing.programs->len;
+    target->tls_programs =
+        (Remora__V1__TlsProgram **)g_ptr_array_free(listing.programs, listing.programs->len == 0);
+    target->tls_programs_left_out = listing.left_out;
+    return room - listing.room;
 }
 
 void tls_target_clear(Remora__V1__Target *target)

@@ -21,12 +21,15 @@ static uint16_t link_type(const Pod *pod, uint32_t interface_id)
     return 0;
 }
 
-static void tell(TlsKeys *keys, const Pod *pod, uint64_t time_ns, const TlsHelloFields *fields)
+/* `end`: of the packet. */
+static void tell(TlsKeys *keys, const Pod *pod, uint64_t time_ns, const TlsHelloFields *fields,
+                 const uint8_t *end)
 {
     TlsSeenHello hello = {.netns_inode = pod->netns_inode, .time_unix_ns = time_ns};
     if (fields->random) {
         size_t length = fields->is_v6 ? 16 : 4;
         hello.has_random = true;
+        hello.may_be_outer = tls_hello_may_be_outer(fields->random, end);
         memcpy(hello.random, fields->random, sizeof hello.random);
         hello.family = fields->is_v6 ? AF_INET6 : AF_INET;
         memcpy(hello.client.bytes, fields->from, length);
@@ -47,14 +50,14 @@ static void look_at(TlsKeys *keys, const Pod *pod, const uint8_t *block)
     TlsHello hello = tls_hello_find(link_type(pod, packet.interface_id), packet.data,
                                     packet.captured_length, &fields);
     if (hello == TLS_HELLO_RANDOM || hello == TLS_HELLO_HIDDEN) {
-        tell(keys, pod, packet.time_ns, &fields);
+        tell(keys, pod, packet.time_ns, &fields, packet.data + packet.captured_length);
     }
 }
 
 void wire_watch(TlsKeys *keys, const Pod *pod, const Batch *batch, uint64_t time_ns)
 {
     if (!batch) {
-        tell(keys, pod, time_ns, &(TlsHelloFields){0});
+        tell(keys, pod, time_ns, &(TlsHelloFields){0}, NULL);
         return;
     }
     for (size_t at = 0; at < batch->length; at += load32(batch->data + at + 4, false)) {

@@ -15,37 +15,29 @@ static const char *place_text(TlsArch arch, TlsPlace place, char buffer[static 1
     return tls_place_name(arch, place, buffer);
 }
 
-static void print_chain(const TlsChain *chain, FILE *out)
-{
-    for (uint32_t i = 0; i + 1 < chain->count; i++) {
-        fputc('[', out);
-    }
-    fputs("session", out);
-    for (uint32_t i = 0; i < chain->count; i++) {
-        fprintf(out, "%s0x%x%s", chain->offsets[i] < 0 ? "-" : "+",
-                (unsigned)abs(chain->offsets[i]), i + 1 < chain->count ? "]" : "");
-    }
-}
-
 static void print_random(TlsArch arch, const TlsKeyLog *log, FILE *out)
 {
-    char buffer[16];
+    char buffer[16], chain[TLS_CHAIN_TEXT];
     fputs("    client random: ", out);
     switch (log->random_origin) {
     case TLS_RANDOM_ARGUMENT:
         fprintf(out, "at %s\n", place_text(arch, log->random, buffer));
         return;
     case TLS_RANDOM_ON_THE_WIRE:
-        fputs("to be found in the session by what is seen on the wire\n", out);
+        fputs("to be found in the session by what is seen on the wire, which is done at the first "
+              "connections\n",
+              out);
         return;
+    case TLS_RANDOM_CALIBRATED:
     case TLS_RANDOM_ACCESSOR:
     case TLS_RANDOM_BODY:
         break;
     }
-    print_chain(&log->random_chain, out);
-    bool is_accessor = log->random_origin == TLS_RANDOM_ACCESSOR;
-    fprintf(out, ", decoded from the %s%s\n",
-            is_accessor ? "exported accessor" : "key-log function itself",
+    fprintf(out, "%s, %s%s\n", tls_chain_text(&log->random_chain, chain),
+            log->random_origin == TLS_RANDOM_CALIBRATED ? "calibrated on the wire"
+            : log->random_origin == TLS_RANDOM_ACCESSOR
+                ? "decoded from the exported accessor"
+                : "decoded from the key-log function itself",
             log->random_agrees ? "; the key-log function says the same" : "");
 }
 

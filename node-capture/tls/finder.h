@@ -58,6 +58,7 @@ typedef enum TlsRandomOrigin {
     TLS_RANDOM_ACCESSOR,    /* decoded from the exported function that returns it */
     TLS_RANDOM_BODY,        /* decoded from the key-log function itself */
     TLS_RANDOM_ARGUMENT,    /* is an argument of the key-log function */
+    TLS_RANDOM_CALIBRATED,  /* found on the wire (calibration.h); the finder does not tell this */
 } TlsRandomOrigin;
 
 typedef enum TlsVerdict {
@@ -130,5 +131,8 @@ const char *tls_label_name(TlsLabel label);
 /* Where the value of a place stands in struct pt_regs, in bytes; of a place on the stack: the stack
  * pointer. -1: nowhere. */
 int tls_place_pt_regs(TlsArch arch, TlsPlace place);
+/* "[session+0x30]+0x18": as C would have it. Returns `buffer`. */
+#define TLS_CHAIN_TEXT 96
+const char *tls_chain_text(const TlsChain *chain, char buffer[static TLS_CHAIN_TEXT]);
 /* "rsi", "x1", "[sp+8]", "nowhere"; static or in `buffer`. */
 const char *tls_place_name(TlsArch arch, TlsPlace place, char buffer[static 16]);

@@ -13,8 +13,29 @@
 #include "common/log.h"
 #include "node-capture/tls/aside.h"
 
-#define FILES_MAX 16384u
-#define RETRY_NS  (60u * 1000000000ull)
+#define FILES_MAX     16384u
+#define PATH_TOLD_MAX 1024u /* bytes */
+#define RETRY_NS      (60u * 1000000000ull)
+
+#define CALIBRATING                                                                           \
+    "where it keeps the client random is found out by its first connections; later ones are " \
+    "decrypted"
+
+/* Of a file whose client random is to be found on the wire, or was found there and has no hook yet.
+ */
+typedef struct Calibrated {
+    uint64_t hook; /* that copies sessions; 0: it was found */
+    TlsArch arch;
+    TlsImplementation found;
+    char *key; /* of the known chains, or NULL */
+} Calibrated;
+
+/* What people are told of it. */
+typedef struct Told {
+    char *path, *reason;
+    const char *library;
+    TlsProgramState state;
+} Told;
 
 typedef struct File {
     uint64_t id; /* among the programs; 0: it has no TLS */
@@ -25,9 +46,12 @@ typedef struct File {
     struct timespec changed;
     uint64_t hooks[TLS_IMPLEMENTATIONS_MAX];
     unsigned n_hooks;
-    TlsPoints *points;  /* NULL: there are none */
-    uint64_t plaintext; /* its hook, or 0 */
-    int watch;          /* of inotify, while it has hooks; or -1 */
+    Told told;              /* if it has an id */
+    Calibrated *calibrated; /* or NULL */
+    char *known_key;        /* a hook's chain is a known one */
+    TlsPoints *points;      /* NULL: there are none */
+    uint64_t plaintext;     /* its hook, or 0 */
+    int watch;              /* of inotify, while it has hooks; or -1 */
     bool used;
     bool failed;           /* another attempt may do better, RETRY_NS later */
     bool plaintext_failed; /* not tried again with these hooks */
@@ -37,6 +61,8 @@ typedef struct File {
 struct HookedFiles {
     TlsHooks *hooks;
     TlsPrograms *programs;
+    KnownChains *chains;
+    Calibrations *calibrations;
     TlsMeanwhile meanwhile;
     int watches_fd;            /* inotify: tells when a hooked file is written to; or -1 */
     PlaintextHooks *plaintext; /* or NULL */
@@ -58,18 +84,33 @@ static gboolean file_equal(gconstpointer a, gconstpointer b)
     return x->device == y->device && x->inode == y->inode;
 }
 
+static Calibrated *calibrated_free(Calibrated *calibrated)
+{
+    if (calibrated) {
+        g_free(calibrated->key);
+        g_free(calibrated);
+    }
+    return NULL;
+}
+
 static void file_free(void *data)
 {
     File *file = data;
+    calibrated_free(file->calibrated);
+    g_free(file->known_key);
+    g_free(file->told.path);
+    g_free(file->told.reason);
     g_free(file->points);
     g_free(file);
 }
 
-HookedFiles *hooked_files_new(TlsHooks *hooks, TlsPrograms *programs)
+HookedFiles *hooked_files_new(TlsHooks *hooks, TlsPrograms *programs, KnownChains *chains)
 {
     HookedFiles *files = g_new0(HookedFiles, 1);
     files->hooks = hooks;
     files->programs = programs;
+    files->chains = chains;
+    files->calibrations = calibrations_new(hooks);
     files->files = g_hash_table_new_full(file_hash, file_equal, file_free, NULL);
     files->by_hook = g_hash_table_new(g_int64_hash, g_int64_equal);
     files->watches_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -89,6 +130,7 @@ HookedFiles *hooked_files_free(HookedFiles *files)
         }
         g_hash_table_unref(files->by_hook);
         g_hash_table_unref(files->files);
+        calibrations_free(files->calibrations);
         g_free(files);
     }
     return NULL;
@@ -128,9 +170,142 @@ static int attach(HookedFiles *files, File *file, int fd, TlsArch arch,
     return error == -EEXIST ? 0 : error;
 }
 
-static void hook(HookedFiles *files, File *file, const char *path, int fd, TlsArch arch,
-                 const TlsImplementation *found, Verdict *verdict)
+static void tell_state(HookedFiles *files, File *file, TlsProgramState state, const char *reason)
 {
+    g_free(file->told.reason);
+    file->told.reason = g_strdup(reason);
+    file->told.state = state;
+    tls_programs_state(files->programs, file->id, state, reason);
+}
+
+/* ---- Client randoms that are to be found on the wire -----------------------------------------*/
+
+static void set_chain(TlsImplementation *found, const TlsChain *chain)
+{
+    found->key_log.random_chain = *chain;
+    found->key_log.random_origin = TLS_RANDOM_CALIBRATED;
+}
+
+/* What people are told of a hook. To be freed. */
+static char *how(const TlsImplementation *found)
+{
+    char chain[TLS_CHAIN_TEXT];
+    return found->key_log.random_origin == TLS_RANDOM_CALIBRATED
+               ? g_strdup_printf("its client random, %s, was calibrated on the wire",
+                                 tls_chain_text(&found->key_log.random_chain, chain))
+               : g_strdup("");
+}
+
+static int begin_calibration(HookedFiles *files, File *file, int fd, TlsArch arch,
+                             const TlsImplementation *found, char *key)
+{
+    uint64_t sampling;
+    int error = file->calibrated ? -EBUSY
+                                 : calibrations_begin(files->calibrations, fd, arch, found,
+                                                      clock_monotonic_ns(), &sampling);
+    if (error == 0) {
+        file->calibrated = g_new(Calibrated, 1);
+        *file->calibrated = (Calibrated){sampling, arch, *found, g_strdup(key)};
+    }
+    return error;
+}
+
+static void calibrate(HookedFiles *files, File *file, const char *path, int fd, TlsArch arch,
+                      const TlsImplementation *found, char *key, Verdict *verdict)
+{
+    const char *name = tls_library_name(found->library);
+    int error = begin_calibration(files, file, fd, arch, found, key);
+    if (error == 0) {
+        log_info("TLS: %s: %s: its client random is to be found on the wire", path, name);
+        add_to_verdict(verdict, name, TLS_PROGRAM_CALIBRATING, CALIBRATING);
+        return;
+    }
+    file->failed = true;
+    add_to_verdict(verdict, name, TLS_PROGRAM_FAILED,
+                   error == -EBUSY ? "its client random is to be found on the wire, and so are "
+                                     "those of others, which are looked for first"
+                                   : g_strerror(-error));
+}
+
+/* It was found meanwhile. */
+static void hook_calibrated(HookedFiles *files, File *file, const char *path, int fd)
+{
+    const Calibrated *calibrated = file->calibrated;
+    if (!calibrated || calibrated->hook) {
+        return;
+    }
+    int error = attach(files, file, fd, calibrated->arch, &calibrated->found);
+    g_autofree char *reason = error ? g_strdup(g_strerror(-error)) : how(&calibrated->found);
+    log_info("TLS: %s: %s: %s: %s", path, tls_library_name(calibrated->found.library),
+             error ? "cannot be hooked" : "hooked", reason);
+    tell_state(files, file, error ? TLS_PROGRAM_FAILED : TLS_PROGRAM_HOOKED, reason);
+    file->failed |= error != 0;
+    g_free(file->known_key);
+    file->known_key = g_strdup(calibrated->key);
+    file->calibrated = calibrated_free(file->calibrated);
+}
+
+static File *find_calibrated(const HookedFiles *files, uint64_t hook)
+{
+    GHashTableIter iter;
+    void *key;
+    g_hash_table_iter_init(&iter, files->files);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        File *file = key;
+        if (file->calibrated && file->calibrated->hook == hook) {
+            return file;
+        }
+    }
+    return NULL;
+}
+
+static void end_calibration(HookedFiles *files, File *file, const CalibrationOver *over)
+{
+    Calibrated *calibrated = file->calibrated;
+    if (over->result == CALIBRATION_FOUND) {
+        calibrated->hook = 0;
+        set_chain(&calibrated->found, &over->chain);
+        known_chains_add(files->chains, calibrated->key, &over->chain);
+        return;
+    }
+    bool yielded = over->result == CALIBRATION_YIELDED;
+    file->failed |= yielded;
+    if (file->n_hooks == 0) {
+        tell_state(files, file, yielded ? TLS_PROGRAM_FAILED : TLS_PROGRAM_NOT_HOOKED,
+                   yielded ? "its client random is to be found on the wire, but too few of "
+                             "its connections were seen; it is tried again"
+                           : "its client random was not found on the wire");
+    }
+    file->calibrated = calibrated_free(calibrated);
+}
+
+bool hooked_files_are_calibrated(const HookedFiles *files)
+{
+    return calibrations_are_busy(files->calibrations);
+}
+
+bool hooked_files_calibrate(HookedFiles *files, const WireRandoms *randoms)
+{
+    bool any = false;
+    CalibrationOver over;
+    while (calibrations_poll(files->calibrations, randoms, clock_monotonic_ns(), clock_unix_ns(),
+                             &over)) {
+        File *file = find_calibrated(files, over.hook);
+        if (file) {
+            any |= over.result == CALIBRATION_FOUND;
+            end_calibration(files, file, &over);
+        }
+    }
+    return any;
+}
+
+/* ---- Looking into files ----------------------------------------------------------------------*/
+
+static void hook(HookedFiles *files, File *file, const char *path, int fd, const TlsFile *in,
+                 const TlsImplementation *told, Verdict *verdict)
+{
+    TlsImplementation copy = *told, *found = &copy;
+    g_autofree char *key = NULL;
     const char *name = tls_library_name(found->library);
     if (found->verdict != TLS_HOOKED) {
         g_autofree char *reason = g_strdup_printf(
@@ -139,14 +314,24 @@ static void hook(HookedFiles *files, File *file, const char *path, int fd, TlsAr
         add_to_verdict(verdict, name, TLS_PROGRAM_NOT_HOOKED, reason);
         return;
     }
-    int error = attach(files, file, fd, arch, found);
+    if (found->key_log.random_origin == TLS_RANDOM_ON_THE_WIRE) {
+        key = known_chains_key(in, found);
+        const TlsChain *chain = known_chains_get(files->chains, key);
+        if (!chain) {
+            calibrate(files, file, path, fd, in->arch, found, key, verdict);
+            return;
+        }
+        set_chain(found, chain);
+    }
+    int error = attach(files, file, fd, in->arch, found);
     if (error == 0) {
-        log_info("TLS: %s: %s: hooked", path, name);
-        add_to_verdict(verdict, name, TLS_PROGRAM_HOOKED, "");
-    } else if (error == -EINVAL) {
-        log_info("TLS: %s: %s: not hooked: its client random is not found", path, name);
-        add_to_verdict(verdict, name, TLS_PROGRAM_NOT_HOOKED,
-                       "where it keeps the client random is not found");
+        g_autofree char *reason = how(found);
+        log_info("TLS: %s: %s: hooked%s%s", path, name, *reason ? ": " : "", reason);
+        add_to_verdict(verdict, name, TLS_PROGRAM_HOOKED, reason);
+        if (key) {
+            g_free(file->known_key);
+            file->known_key = g_steal_pointer(&key);
+        }
     } else {
         file->failed = true;
         log_warning("TLS: %s: %s: cannot be hooked: %s", path, name, g_strerror(-error));
@@ -159,8 +344,20 @@ static void tell(HookedFiles *files, File *file, const char *path, const Verdict
                  uint64_t old_id)
 {
     file->id = old_id ? old_id : ++files->last_id;
+    file->told = (Told){g_strndup(path, PATH_TOLD_MAX), g_strdup(verdict->reason->str),
+                        verdict->library, verdict->state};
     tls_programs_file(files->programs, file->id, path, verdict->library, verdict->state,
                       verdict->reason->str);
+}
+
+/* What nobody has used for long is forgotten there. */
+static void tell_again(HookedFiles *files, const File *file)
+{
+    const Told *told = &file->told;
+    if (file->id && !tls_programs_knows(files->programs, file->id)) {
+        tls_programs_file(files->programs, file->id, told->path, told->library, told->state,
+                          told->reason);
+    }
 }
 
 static bool is_final(int error)
@@ -203,7 +400,7 @@ static void look_into(HookedFiles *files, File *file, const char *path, int fd, 
         }
     } else {
         for (unsigned i = 0; i < found.n_implementations; i++) {
-            hook(files, file, path, fd, found.arch, &found.implementations[i], &verdict);
+            hook(files, file, path, fd, &found, &found.implementations[i], &verdict);
         }
     }
     if (verdict.library) {
@@ -242,7 +439,7 @@ void hooked_files_set_plaintext(HookedFiles *files, PlaintextHooks *plaintext)
 
 static bool has_hooks(const File *file)
 {
-    return file->n_hooks > 0 || file->plaintext;
+    return file->n_hooks > 0 || file->plaintext || file->calibrated;
 }
 
 /* A hook that stays in a file that is written anew would break into whatever stands there then. */
@@ -269,6 +466,10 @@ static void take_hooks_out(HookedFiles *files, File *file)
         g_hash_table_remove(files->by_hook, &file->hooks[i]);
     }
     file->n_hooks = 0;
+    if (file->calibrated) {
+        calibrations_end(files->calibrations, file->calibrated->hook);
+        file->calibrated = calibrated_free(file->calibrated);
+    }
     if (file->plaintext) {
         plaintext_hooks_detach(files->plaintext, file->plaintext);
         file->plaintext = 0;
@@ -310,8 +511,10 @@ uint64_t hooked_files_use(HookedFiles *files, const char *path, int fd, bool is_
     File *file = find_same(files, &like, &old_id);
     if (file) {
         file->used = true;
+        hook_calibrated(files, file, path, fd);
         hook_plaintext(files, file, path, fd);
         watch(files, file, fd);
+        tell_again(files, file);
         return file->id;
     }
     if (g_hash_table_size(files->files) >= FILES_MAX) {
@@ -394,6 +597,7 @@ bool hooked_files_withdraw(HookedFiles *files, uint64_t hook_id, const char *rea
         i++;
     }
     tls_hooks_detach(files->hooks, hook_id);
+    known_chains_remove(files->chains, file->known_key);
     /* The table's keys are the places in the file. */
     for (unsigned k = 0; k < file->n_hooks; k++) {
         g_hash_table_remove(files->by_hook, &file->hooks[k]);
@@ -404,7 +608,7 @@ bool hooked_files_withdraw(HookedFiles *files, uint64_t hook_id, const char *rea
     }
     if (file->n_hooks == 0) {
         files->count--;
-        tls_programs_state(files->programs, file->id, TLS_PROGRAM_WITHDRAWN, reason);
+        tell_state(files, file, TLS_PROGRAM_WITHDRAWN, reason);
     }
     return true;
 }

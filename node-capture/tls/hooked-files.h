@@ -4,13 +4,14 @@
 #pragma once
 
 #include "node-capture/tls/aside.h"
+#include "node-capture/tls/calibration.h"
 #include "node-capture/tls/plaintext-hooks.h"
 #include "node-capture/tls/programs.h"
 
 typedef struct HookedFiles HookedFiles;
 
-/* Both are borrowed; the programs are told what is known of a file with TLS in it. */
-HookedFiles *hooked_files_new(TlsHooks *hooks, TlsPrograms *programs);
+/* All are borrowed; the programs are told what is known of a file with TLS in it. */
+HookedFiles *hooked_files_new(TlsHooks *hooks, TlsPrograms *programs, KnownChains *chains);
 /* What is done while a file is looked into, which can take seconds. To be set before the first. */
 void hooked_files_set_meanwhile(HookedFiles *files, const TlsMeanwhile *meanwhile);
 HookedFiles *hooked_files_free(HookedFiles *files); /* NULL is fine; returns NULL */
@@ -34,6 +35,11 @@ bool hooked_files_dispatch(HookedFiles *files);
 uint64_t hooked_files_gave(HookedFiles *files, uint64_t hook);
 /* Takes a hook out for good, as long as its file does not change. False: there is no such hook. */
 bool hooked_files_withdraw(HookedFiles *files, uint64_t hook, const char *reason);
+/* Files whose client random is to be found on the wire: hooked_files_calibrate() is to be called
+ * every CALIBRATION_POLL_MS. It returns whether something was found: then those who use the files
+ * are to be looked at again, so that they get their hooks. */
+bool hooked_files_are_calibrated(const HookedFiles *files);
+bool hooked_files_calibrate(HookedFiles *files, const WireRandoms *randoms);
 unsigned hooked_files_count(const HookedFiles *files); /* that have hooks */
 
 /* Takes the hooks out of those that were not used since the last call. */

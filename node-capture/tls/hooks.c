@@ -99,11 +99,11 @@ static void forget_sessions(const TlsHooks *hooks, uint32_t netns)
 {
     int map = tls_hooks_sessions_fd(hooks);
     struct tls_session key, next;
-    uint32_t owner;
+    struct tls_told told;
     for (int error = bpf_map_get_next_key(map, NULL, &next); !error;) {
         key = next;
         error = bpf_map_get_next_key(map, &key, &next);
-        if (bpf_map_lookup_elem(map, &key, &owner) == 0 && owner == netns) {
+        if (bpf_map_lookup_elem(map, &key, &told) == 0 && told.netns == netns) {
             bpf_map_delete_elem(map, &key);
         }
     }
@@ -175,7 +175,7 @@ static const Hook *find_hook(const TlsHooks *hooks, const Hook *like)
     return NULL;
 }
 
-static int attach(TlsHooks *hooks, int fd, const struct tls_probe *probe, Hook *hook)
+static int attach_probe(TlsHooks *hooks, int fd, const struct tls_probe *probe, Hook *hook)
 {
     struct tls_bpf *program = hooks->program;
     const UprobesAt at = {.fd = fd, .count = 1, .offsets = &hook->offset, .cookies = &hook->id};
@@ -194,25 +194,18 @@ static int attach(TlsHooks *hooks, int fd, const struct tls_probe *probe, Hook *
     return error;
 }
 
-int tls_hooks_attach(TlsHooks *hooks, int fd, TlsArch arch, const TlsImplementation *found,
-                     uint64_t *ret_hook)
+static int attach(TlsHooks *hooks, int fd, const struct tls_probe *probe, uint64_t offset,
+                  uint64_t *ret_hook)
 {
-    const TlsKeyLog *log = &found->key_log;
     struct stat status;
-    if (found->verdict != TLS_HOOKED || log->random_origin == TLS_RANDOM_ON_THE_WIRE) {
-        return -EINVAL;
-    }
     if (fstat(fd, &status) < 0) {
         return -errno;
     }
     Hook *hook = g_new0(Hook, 1);
-    *hook = (Hook){.id = ++hooks->last_id,
-                   .device = status.st_dev,
-                   .inode = status.st_ino,
-                   .offset = log->offset};
+    *hook = (Hook){
+        .id = ++hooks->last_id, .device = status.st_dev, .inode = status.st_ino, .offset = offset};
     const Hook *known = find_hook(hooks, hook);
-    const struct tls_probe probe = probe_of(arch, log);
-    int error = known ? -EEXIST : attach(hooks, fd, &probe, hook);
+    int error = known ? -EEXIST : attach_probe(hooks, fd, probe, hook);
     if (error) {
         if (known) {
             *ret_hook = known->id;
@@ -225,6 +218,31 @@ int tls_hooks_attach(TlsHooks *hooks, int fd, TlsArch arch, const TlsImplementat
     return 0;
 }
 
+int tls_hooks_attach(TlsHooks *hooks, int fd, TlsArch arch, const TlsImplementation *found,
+                     uint64_t *ret_hook)
+{
+    const TlsKeyLog *log = &found->key_log;
+    if (found->verdict != TLS_HOOKED || log->random_origin == TLS_RANDOM_ON_THE_WIRE) {
+        return -EINVAL;
+    }
+    const struct tls_probe probe = probe_of(arch, log);
+    return attach(hooks, fd, &probe, log->offset, ret_hook);
+}
+
+int tls_hooks_attach_sampling(TlsHooks *hooks, int fd, TlsArch arch, const TlsImplementation *found,
+                              unsigned place, uint64_t *ret_hook)
+{
+    _Static_assert(TLS_HOOKS_SAMPLING == TLS_SAMPLING, "as many functions");
+    _Static_assert(TLS_HOOKS_SAMPLES_EACH == TLS_SAMPLES_EACH, "as many copies");
+    const TlsKeyLog *log = &found->key_log;
+    if (found->verdict != TLS_HOOKED || place >= TLS_HOOKS_SAMPLING) {
+        return -EINVAL;
+    }
+    struct tls_probe probe = probe_of(arch, log);
+    probe.sampling = place + 1;
+    return attach(hooks, fd, &probe, log->offset, ret_hook);
+}
+
 int tls_hooks_detach(TlsHooks *hooks, uint64_t id)
 {
     if (!g_hash_table_remove(hooks->hooks, &id)) {
@@ -232,6 +250,49 @@ int tls_hooks_detach(TlsHooks *hooks, uint64_t id)
     }
     bpf_map_delete_elem(bpf_map__fd(hooks->program->maps.probes), &id);
     return 0;
+}
+
+/* ---- Copies of sessions --------------------------------------------------------------------- */
+
+/* In memory that is shared with the program. */
+static struct tls_sample *sample_at(TlsHooks *hooks, unsigned number)
+{
+    return &hooks->program->bss->samples[number];
+}
+
+bool tls_hooks_sample(TlsHooks *hooks, unsigned number, TlsSample *ret)
+{
+    const struct tls_sample *sample = sample_at(hooks, number);
+    if (__atomic_load_n(&sample->state, __ATOMIC_ACQUIRE) != TLS_SAMPLE_FULL) {
+        return false;
+    }
+    *ret = (TlsSample){.hook = sample->probe,
+                       .netns_inode = sample->netns,
+                       .time_ns = sample->time_ns,
+                       .copy = {.object = sample->object,
+                                .object_length = sizeof(sample->object),
+                                .n_pointed = MIN(sample->n_pointers, TLS_POINTERS),
+                                .places = sample->places,
+                                .pointed = sample->pointed[0],
+                                .pointed_length = sizeof(sample->pointed[0])}};
+    return true;
+}
+
+void tls_hooks_wipe_sample(TlsHooks *hooks, unsigned number)
+{
+    struct tls_sample *sample = sample_at(hooks, number);
+    explicit_bzero((uint8_t *)sample + sizeof(sample->state),
+                   sizeof(*sample) - sizeof(sample->state));
+    __atomic_store_n(&sample->state, TLS_SAMPLE_FREE, __ATOMIC_RELEASE);
+}
+
+bool tls_hooks_has_samples(TlsHooks *hooks)
+{
+    bool any = false;
+    for (unsigned i = 0; i < TLS_HOOKS_SAMPLES; i++) {
+        any |= __atomic_load_n(&sample_at(hooks, i)->state, __ATOMIC_RELAXED) != TLS_SAMPLE_FREE;
+    }
+    return any;
 }
 
 /* ---- Life ----------------------------------------------------------------------------------- */
@@ -292,6 +353,9 @@ void tls_hooks_free(TlsHooks *hooks)
         return;
     }
     g_hash_table_unref(hooks->hooks);
+    for (unsigned i = 0; hooks->program && i < TLS_HOOKS_SAMPLES; i++) {
+        tls_hooks_wipe_sample(hooks, i);
+    }
     ring_buffer__free(hooks->ring);
     tls_bpf__destroy(hooks->program);
     g_free(hooks);

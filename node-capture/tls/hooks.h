@@ -4,6 +4,7 @@
 #pragma once
 
 #include "node-capture/tls/finder.h"
+#include "node-capture/tls/random-search.h"
 
 typedef struct TlsHooks TlsHooks;
 
@@ -39,6 +40,27 @@ int tls_hooks_attach(TlsHooks *hooks, int fd, TlsArch arch, const TlsImplementat
                      uint64_t *ret_hook);
 /* -ENOENT: there is no such hook. */
 int tls_hooks_detach(TlsHooks *hooks, uint64_t hook);
+
+/* Attaches to a function whose verdict is TLS_HOOKED, but of which it is not known where the client
+ * random is. It gives no secrets, but copies of sessions, of which TLS_HOOKS_SAMPLES_EACH wait to
+ * be looked at. `place`: below TLS_HOOKS_SAMPLING, of no other hook. Else as tls_hooks_attach(). */
+#define TLS_HOOKS_SAMPLING     8u
+#define TLS_HOOKS_SAMPLES_EACH 2u
+#define TLS_HOOKS_SAMPLES      (TLS_HOOKS_SAMPLING * TLS_HOOKS_SAMPLES_EACH)
+int tls_hooks_attach_sampling(TlsHooks *hooks, int fd, TlsArch arch, const TlsImplementation *found,
+                              unsigned place, uint64_t *ret_hook);
+
+typedef struct TlsSample {
+    uint64_t hook, netns_inode;
+    uint64_t time_ns;  /* monotonic */
+    RandomSample copy; /* valid until it is wiped */
+} TlsSample;
+
+/* Number `number` of TLS_HOOKS_SAMPLES; false: there is none now. */
+bool tls_hooks_sample(TlsHooks *hooks, unsigned number, TlsSample *ret);
+/* Once it was looked at. Makes room for another one. */
+void tls_hooks_wipe_sample(TlsHooks *hooks, unsigned number);
+bool tls_hooks_has_samples(TlsHooks *hooks); /* or one is being made */
 
 /* Whose secrets are taken: of processes in these network namespaces; none to begin with. 0, or
  * -errno. */

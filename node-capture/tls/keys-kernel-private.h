@@ -20,6 +20,7 @@ typedef struct Kernel {
     void *userdata;
     GThread *thread;
     int wake_fd, proc_fd;
+    KnownChains *chains; /* for as long as this lives */
     SeenRandoms *seen;
 
     GMutex lock;    /* of these */
@@ -30,7 +31,7 @@ typedef struct Kernel {
     TlsKeysStats stats; /* of what was unloaded, and what the thread counts */
 
     /* The thread's. */
-    GHashTable *namespaces; /* inode, uint64_t -> bits of TlsTake */
+    GHashTable *namespaces; /* a set of TlsWanted, by its first member */
     TlsHooks *hooks;        /* these six while a namespace is wanted, else NULL */
     HookedFiles *files;
     Mappings *mappings;

@@ -152,7 +152,7 @@ void keys_kernel_on_mapping(pid_t pid, const MappedId *id, const char *path, voi
     if ((settled && *settled == 0) || !is_wanted(self, pid, &process.netns_inode)) {
         return;
     }
-    if (settled) {
+    if (settled && tls_programs_knows(self->keys.programs, *settled)) {
         note_process(self, process.netns_inode, pid, *settled);
         return;
     }

@@ -204,7 +204,7 @@ static void load(Kernel *self)
         tell_problem(self, subject_keys, NULL);
     }
     count_from(self, self->hooks);
-    self->files = hooked_files_new(self->hooks, self->keys.programs);
+    self->files = hooked_files_new(self->hooks, self->keys.programs, self->chains);
     hooked_files_set_meanwhile(
         self->files, &(TlsMeanwhile){tls_hooks_fd(self->hooks), keys_kernel_tell_taken, self});
     self->lines = key_lines_new(on_lines, self);
@@ -215,22 +215,24 @@ static void load(Kernel *self)
     self->tend_ns = clock_monotonic_ns() + TEND_NS;
 }
 
-static unsigned taken_of(const Kernel *self, uint64_t inode)
+/* Whether it is what is taken already. */
+static bool is_taken(const Kernel *self, const TlsWanted *wanted)
 {
-    return GPOINTER_TO_UINT(g_hash_table_lookup(self->namespaces, &inode));
+    const TlsWanted *taken = g_hash_table_lookup(self->namespaces, &wanted->netns_inode);
+    return taken && taken->take == wanted->take && taken->rest_since_ns == wanted->rest_since_ns;
 }
 
 /* 0, or -errno. */
-static int take(Kernel *self, uint64_t inode, unsigned what)
+static int take(Kernel *self, const TlsWanted *wanted)
 {
     int error = 0;
-    if (what & TLS_TAKE_KEYS) {
-        error = tls_hooks_add_netns(self->hooks, inode);
+    if (wanted->take & TLS_TAKE_KEYS) {
+        error = tls_hooks_add_netns(self->hooks, wanted->netns_inode);
     } else {
-        tls_hooks_remove_netns(self->hooks, inode);
+        tls_hooks_remove_netns(self->hooks, wanted->netns_inode);
     }
     if (self->plaintext && !error) {
-        error = plaintext_hooks_set_netns(self->plaintext, inode, what);
+        error = plaintext_hooks_set_netns(self->plaintext, wanted);
     }
     return error;
 }
@@ -240,10 +242,8 @@ static bool add_namespaces(Kernel *self, const GArray *wanted)
     bool any = false;
     for (guint i = 0; i < wanted->len; i++) {
         const TlsWanted *one = &g_array_index(wanted, TlsWanted, i);
-        if (taken_of(self, one->netns_inode) != one->take &&
-            take(self, one->netns_inode, one->take) == 0) {
-            g_hash_table_insert(self->namespaces, g_memdup2(&one->netns_inode, sizeof(uint64_t)),
-                                GUINT_TO_POINTER(one->take));
+        if (!is_taken(self, one) && take(self, one) == 0) {
+            g_hash_table_add(self->namespaces, g_memdup2(one, sizeof(*one)));
             any = true;
         }
     }
@@ -269,7 +269,7 @@ static bool remove_namespaces(Kernel *self, const GArray *wanted)
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         uint64_t inode = *(const uint64_t *)key;
         if (!is_among(wanted, inode)) {
-            take(self, inode, 0);
+            take(self, &(TlsWanted){.netns_inode = inode});
             tls_programs_forget(self->keys.programs, inode);
             wire_randoms_forget(self->randoms, inode);
             g_hash_table_iter_remove(&iter);
@@ -313,11 +313,10 @@ static bool obey_plaintext(Kernel *self, const GArray *wanted)
     } else if (!self->plaintext) {
         load_plaintext(self);
         GHashTableIter iter;
-        void *key, *value;
+        void *taken;
         g_hash_table_iter_init(&iter, self->namespaces);
-        while (self->plaintext && g_hash_table_iter_next(&iter, &key, &value)) {
-            plaintext_hooks_set_netns(self->plaintext, *(const uint64_t *)key,
-                                      GPOINTER_TO_UINT(value));
+        while (self->plaintext && g_hash_table_iter_next(&iter, &taken, NULL)) {
+            plaintext_hooks_set_netns(self->plaintext, taken);
         }
         return self->plaintext;
     }
@@ -330,8 +329,9 @@ static void on_hello(const TlsSeenHello *hello, void *userdata)
     Kernel *self = userdata;
     unsigned taken = taken_of(self, hello->netns_inode);
     if (taken & TLS_TAKE_KEYS && hello->has_random) {
-        wire_randoms_saw(self->randoms, hello->netns_inode, hello->time_unix_ns, hello->random);
-    } else if (taken & TLS_TAKE_KEYS) {
+        wire_randoms_saw(self->randoms, hello->netns_inode, hello->time_unix_ns, hello->random,
+                         hello->may_be_outer);
+    } else if (taken & TLS_TAKE_KEYS || hello->netns_inode == WIRE_RANDOMS_ALL) {
         wire_randoms_hidden(self->randoms, hello->netns_inode, hello->time_unix_ns);
     }
     if (taken) {
@@ -421,6 +421,9 @@ static void wait_for_something(const Kernel *self)
         uint64_t due_ns = MIN(self->sweep_ns, self->tend_ns);
         timeout_ms = due_ns > now_ns ? (int)((due_ns - now_ns) / 1000000u) + 1 : 0;
         timeout_ms = self->plaintext ? MIN(timeout_ms, PLAINTEXT_POLL_MS) : timeout_ms;
+        if (hooked_files_are_calibrated(self->files)) {
+            timeout_ms = MIN(timeout_ms, CALIBRATION_POLL_MS);
+        }
     }
     if (self->plaintext) {
         polled[count++] = (GPollFD){plaintext_hooks_fd(self->plaintext), G_IO_IN, 0};
@@ -445,6 +448,16 @@ static void dispatch_mappings(Kernel *self)
     }
 }
 
+/* Files get their hooks by those who use them. */
+static void calibrate(Kernel *self)
+{
+    if (hooked_files_are_calibrated(self->files) &&
+        hooked_files_calibrate(self->files, self->randoms)) {
+        g_hash_table_remove_all(self->settled);
+        keys_kernel_look_at_all(self);
+    }
+}
+
 static void do_what_is_due(Kernel *self)
 {
     /* Ahead of what was mapped since. */
@@ -460,6 +473,7 @@ static void do_what_is_due(Kernel *self)
     keys_kernel_tell_taken(self);
     seen_randoms_take(self->seen, on_hello, self);
     wire_sockets_run(self->sockets, clock_monotonic_ns());
+    calibrate(self);
     if (clock_monotonic_ns() >= self->sweep_ns) {
         sweep(self);
     }
@@ -544,6 +558,7 @@ static void kernel_free(TlsKeys *keys)
     g_hash_table_unref(self->settled);
     seen_randoms_free(self->seen);
     tls_programs_free(self->keys.programs);
+    known_chains_free(self->chains);
     g_mutex_clear(&self->lock);
     close(self->wake_fd);
     close(self->proc_fd);
@@ -558,6 +573,7 @@ TlsKeys *tls_keys_kernel_new(const TlsKeysCallbacks *callbacks, void *userdata)
     Kernel *self = g_new0(Kernel, 1);
     self->keys.ops = &kernel_ops;
     self->keys.programs = tls_programs_new();
+    self->chains = known_chains_new();
     self->seen = seen_randoms_new();
     self->callbacks = callbacks;
     self->userdata = userdata;

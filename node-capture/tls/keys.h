@@ -25,6 +25,9 @@ typedef enum TlsTake {
 typedef struct TlsWanted {
     uint64_t netns_inode;
     unsigned take; /* TlsTake, at least one */
+    /* Monotonic: secrets that were told before cannot be had any more, by somebody who has come
+     * since; so the rest is also that of their connections. */
+    uint64_t rest_since_ns;
 } TlsWanted;
 
 /* One end of a connection. */
@@ -38,6 +41,7 @@ typedef struct TlsSeenHello {
     uint64_t netns_inode, time_unix_ns;
     bool has_random; /* else: something began, or was lost, whose random cannot be seen; and the
                         rest is not set */
+    bool may_be_outer; /* the connection's random may be another one (Encrypted ClientHello) */
     uint8_t random[TLS_KEYS_RANDOM];
     uint8_t family; /* AF_INET, AF_INET6 */
     TlsAddress client, server;
@@ -53,12 +57,13 @@ typedef struct TlsPlaintext {
     uint32_t pid;          /* thread group, in the first PID namespace */
     uint64_t time_unix_ns; /* of the call */
     TlsDirection direction;
-    bool has_secrets; /* secrets of this connection were told */
+    uint64_t secrets_ns; /* monotonic: when the secrets of this connection were told; 0: never */
     bool is_server; /* the process is the one that was connected to; meaningful if family is set */
     bool has_role;  /* the session was given its role: is_server is set, whatever family is */
     uint8_t family; /* AF_INET, AF_INET6; 0: which socket it uses is not known */
     TlsAddress local, remote; /* of its socket */
     uint64_t offset; /* bytes of that direction before these, since the connection's first */
+    bool skipped;    /* some of these were left out, as nobody wanted them */
     bool from_start; /* offset 0 is the connection's first byte; else what came before the hook is
                         not known */
     bool end;        /* nothing more comes of either direction; `length` is 0 */

@@ -75,3 +75,17 @@ const char *tls_place_name(TlsArch arch, TlsPlace place, char buffer[static 16])
     }
     return arch == TLS_X86_64 ? x86_register(place)->name : arm64_names[place.number];
 }
+
+const char *tls_chain_text(const TlsChain *chain, char buffer[static TLS_CHAIN_TEXT])
+{
+    static const char brackets[TLS_CHAIN_MAX] = "[[[";
+    unsigned pointers = chain->count ? chain->count - 1 : 0;
+    int length = snprintf(buffer, TLS_CHAIN_TEXT, "%.*ssession", (int)pointers, brackets);
+    for (unsigned i = 0; i < chain->count; i++) {
+        int32_t offset = chain->offsets[i];
+        length += snprintf(
+            buffer + length, TLS_CHAIN_TEXT - (size_t)length, "%s0x%x%s", offset < 0 ? "-" : "+",
+            (unsigned)(offset < 0 ? -(int64_t)offset : offset), i < pointers ? "]" : "");
+    }
+    return buffer;
+}

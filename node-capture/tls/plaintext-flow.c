@@ -379,7 +379,7 @@ static void find_hole(PlaintextFlow *flow, const Connection *connection,
 {
     const Side *side = &connection->side[plaintext->direction];
     bool is_new = side->n_marks == 0 && (!plaintext->from_start || flow->stats.forgotten > 0);
-    if (plaintext->offset <= side->next || is_new) {
+    if (plaintext->offset <= side->next || plaintext->skipped || is_new) {
         return;
     }
     uint64_t from_ns = side->last_ns ? side->last_ns + 1 : connection->start_ns;
@@ -398,16 +398,17 @@ static uint64_t time_of(const Connection *connection, const TlsPlaintext *plaint
 static void write_bytes(Writing *writing, Connection *connection, const TlsPlaintext *plaintext)
 {
     Side *side = &connection->side[plaintext->direction];
+    bool from_start = plaintext->from_start && !plaintext->skipped;
     writing->left = plaintext->length;
     find_protocol(connection, plaintext);
     /* One that was forgotten has had its handshake. */
-    if (!connection->begun && plaintext->from_start &&
+    if (!connection->begun && from_start &&
         (plaintext->offset == 0 || writing->flow->stats.forgotten == 0)) {
         put_handshake(writing, plaintext->is_server && plaintext->family != 0);
     }
     connection->begun = true;
     if (side->n_marks == 0) { /* what came before is not known */
-        side->before_marks = plaintext->from_start ? 0 : plaintext->offset;
+        side->before_marks = from_start ? 0 : plaintext->offset;
         side->acked = plaintext->offset;
         side->next = MAX(side->next, plaintext->offset);
     }

@@ -39,7 +39,7 @@ typedef struct Told {
     struct tls_session session;
     uint64_t netns_inode;
     bool asked_role, is_server; /* where the program does not know it */
-    bool has_secrets;
+    uint64_t secrets_ns;
 } Told;
 
 struct PlaintextHooks {
@@ -78,7 +78,7 @@ static void tell_end(PlaintextHooks *hooks, const Told *told, uint64_t time_ns)
         .netns_inode = told->netns_inode,
         .pid = told->session.pid,
         .time_unix_ns = time_ns + hooks->clock_ns,
-        .has_secrets = told->has_secrets,
+        .secrets_ns = told->secrets_ns,
         .end = true,
     };
     hooks->callback(hooks->userdata, &end);
@@ -154,17 +154,18 @@ static bool is_server(Told *told, const struct plaintext_event *event)
 static void on_data(PlaintextHooks *hooks, const struct plaintext_event *event)
 {
     Told *told = told_of(hooks, event);
-    told->has_secrets |= (event->flags & PLAINTEXT_HAS_SECRETS) != 0;
+    told->secrets_ns = event->secrets_ns;
     TlsPlaintext plaintext = {
         .connection = unique(hooks, event->connection),
         .netns_inode = event->netns,
         .pid = event->pid,
         .time_unix_ns = event->time_ns + hooks->clock_ns,
         .direction = event->direction == PLAINTEXT_READ ? TLS_READ : TLS_WRITTEN,
-        .has_secrets = event->flags & PLAINTEXT_HAS_SECRETS,
+        .secrets_ns = event->secrets_ns,
         .is_server = is_server(told, event),
         .has_role = event->flags & (PLAINTEXT_CLIENT | PLAINTEXT_SERVER),
         .offset = event->offset,
+        .skipped = event->flags & PLAINTEXT_SKIPPED,
         .from_start = event->flags & PLAINTEXT_FROM_START,
         .data = event->data,
         .length = event->length,
@@ -258,12 +259,15 @@ static void forget_netns(PlaintextHooks *hooks, uint64_t inode)
     }
 }
 
-int plaintext_hooks_set_netns(PlaintextHooks *hooks, uint64_t inode, unsigned take)
+int plaintext_hooks_set_netns(PlaintextHooks *hooks, const TlsWanted *wanted)
 {
+    const uint64_t inode = wanted->netns_inode;
     const uint32_t key = (uint32_t)inode;
-    const uint32_t value = take & (TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY);
+    const struct plaintext_wanted value = {
+        .take = wanted->take & (TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY),
+        .rest_since_ns = wanted->rest_since_ns};
     int map = bpf_map__fd(hooks->program->maps.namespaces);
-    if (value) {
+    if (value.take) {
         return bpf_map_update_elem(map, &key, &value, BPF_ANY);
     }
     int error = bpf_map_delete_elem(map, &key);

@@ -34,7 +34,7 @@ int plaintext_hooks_detach(PlaintextHooks *hooks, uint64_t hook);
 
 /* What is taken of processes in a network namespace: bits of TlsTake, of which those of plaintext
  * count; none to begin with. 0, or -errno. */
-int plaintext_hooks_set_netns(PlaintextHooks *hooks, uint64_t inode, unsigned take);
+int plaintext_hooks_set_netns(PlaintextHooks *hooks, const TlsWanted *wanted);
 
 /* plaintext_hooks_dispatch() calls back for what there is, and leaves some for the next time if
  * there is much. Readable when there is much: for little, call it every few milliseconds. */

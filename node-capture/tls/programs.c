@@ -4,8 +4,7 @@
 #include <glib.h>
 #include <string.h>
 
-#define TEXT_MAX  512u /* of a path or reason */
-#define FILES_MAX 4096u
+#define TEXT_MAX 512u /* of a path or reason */
 
 typedef struct File {
     uint64_t id;
@@ -86,14 +85,33 @@ static gboolean is_unused(void *id, void *value, void *userdata)
     return ((const File *)value)->uses == 0;
 }
 
-/* NULL: there are too many. */
+static void forget_unused(TlsPrograms *programs)
+{
+    g_hash_table_foreach_remove(programs->files, is_unused, NULL);
+}
+
+/* Nobody who runs many files shall keep others from having their few told. */
+static void make_room(TlsPrograms *programs)
+{
+    forget_unused(programs);
+    while (g_hash_table_size(programs->files) >= TLS_PROGRAMS_ALL) {
+        GHashTableIter iter;
+        void *value;
+        GPtrArray *most = NULL;
+        g_hash_table_iter_init(&iter, programs->uses);
+        while (g_hash_table_iter_next(&iter, NULL, &value)) {
+            GPtrArray *uses = value;
+            most = !most || uses->len > most->len ? uses : most;
+        }
+        g_ptr_array_set_size(most, (gint)(most->len - (most->len / 4 + 1)));
+        forget_unused(programs);
+    }
+}
+
 static File *add_file(TlsPrograms *programs, uint64_t id, const char *path)
 {
-    if (g_hash_table_size(programs->files) >= FILES_MAX) {
-        g_hash_table_foreach_remove(programs->files, is_unused, NULL);
-    }
-    if (g_hash_table_size(programs->files) >= FILES_MAX) {
-        return NULL;
+    if (g_hash_table_size(programs->files) >= TLS_PROGRAMS_ALL) {
+        make_room(programs);
     }
     File *file = g_new0(File, 1);
     file->id = id;
@@ -108,12 +126,18 @@ void tls_programs_file(TlsPrograms *programs, uint64_t id, const char *path, con
     g_mutex_lock(&programs->lock);
     File *file = find_file(programs, id);
     file = file ? file : add_file(programs, id, path);
-    if (file) {
-        g_free(file->library);
-        file->library = printable(library);
-        programs->generation += set_state(file, state, reason) && file->uses > 0;
-    }
+    g_free(file->library);
+    file->library = printable(library);
+    programs->generation += set_state(file, state, reason) && file->uses > 0;
     g_mutex_unlock(&programs->lock);
+}
+
+bool tls_programs_knows(TlsPrograms *programs, uint64_t id)
+{
+    g_mutex_lock(&programs->lock);
+    bool known = find_file(programs, id);
+    g_mutex_unlock(&programs->lock);
+    return known;
 }
 
 void tls_programs_state(TlsPrograms *programs, uint64_t id, TlsProgramState state,
@@ -345,7 +369,7 @@ void tls_programs_forget(TlsPrograms *programs, uint64_t netns_inode)
     } else {
         g_hash_table_remove_all(programs->connections);
         g_hash_table_remove_all(programs->uses);
-        g_hash_table_foreach_remove(programs->files, is_unused, NULL);
+        forget_unused(programs);
     }
     g_mutex_unlock(&programs->lock);
 }
@@ -475,6 +499,8 @@ const char *tls_program_state_name(TlsProgramState state)
         return "not hooked yet";
     case TLS_PROGRAM_WITHDRAWN:
         return "no longer hooked";
+    case TLS_PROGRAM_CALIBRATING:
+        return "being calibrated";
     }
     return "unknown";
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Which processes of a network namespace run which library or program with TLS, and whether their
  * secrets are taken: for people. No I/O, no clock; it locks, so any thread. Bounded: of a namespace
- * TLS_PROGRAMS_MAX files, of each TLS_PROGRAM_PROCESSES processes. */
+ * TLS_PROGRAMS_MAX files, of each TLS_PROGRAM_PROCESSES processes; and if there are too many in
+ * all, the namespaces with most files give some up. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,6 +11,7 @@
 #include <sys/types.h>
 
 #define TLS_PROGRAMS_MAX         256u
+#define TLS_PROGRAMS_ALL         4096u /* in all namespaces */
 #define TLS_PROGRAM_PROCESSES    2048u
 #define TLS_PROGRAM_SOME         8u            /* processes that are told one by one */
 #define TLS_PROGRAM_KEPT_NS      300000000000u /* after the last process has ended */
@@ -18,9 +20,10 @@
 
 typedef enum TlsProgramState {
     TLS_PROGRAM_HOOKED = 1,
-    TLS_PROGRAM_NOT_HOOKED, /* cannot be, for what the file is */
-    TLS_PROGRAM_FAILED,     /* could be, but attaching failed; it is tried again */
-    TLS_PROGRAM_WITHDRAWN,  /* what the hook gave was not what it should be */
+    TLS_PROGRAM_NOT_HOOKED,  /* cannot be, for what the file is */
+    TLS_PROGRAM_FAILED,      /* could be, but attaching failed; it is tried again */
+    TLS_PROGRAM_WITHDRAWN,   /* what the hook gave was not what it should be */
+    TLS_PROGRAM_CALIBRATING, /* its first connections show what a hook needs to know */
 } TlsProgramState;
 
 typedef struct TlsProcess {
@@ -50,6 +53,8 @@ TlsPrograms *tls_programs_free(TlsPrograms *programs); /* NULL is fine; returns 
  * used. Texts are copied; what they have that cannot be printed is replaced. */
 void tls_programs_file(TlsPrograms *programs, uint64_t file, const char *path, const char *library,
                        TlsProgramState state, const char *reason);
+/* False: it is to be told again before it is used. */
+bool tls_programs_knows(TlsPrograms *programs, uint64_t file);
 /* The file has another state than before. */
 void tls_programs_state(TlsPrograms *programs, uint64_t file, TlsProgramState state,
                         const char *reason);

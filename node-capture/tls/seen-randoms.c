@@ -3,14 +3,37 @@
 
 #include <glib.h>
 
+#include "node-capture/tls/wire-randoms.h"
+
+typedef struct Namespace {
+    unsigned waiting;
+    uint64_t hidden_ns; /* the last one; 0: none */
+} Namespace;
+
+/* What waits. */
+typedef struct Waiting {
+    GArray *seen;           /* of TlsSeenHello */
+    GHashTable *namespaces; /* inode -> Namespace */
+    uint64_t all_hidden_ns; /* of namespaces that found no room */
+} Waiting;
+
 struct SeenRandoms {
     GMutex lock;
-    GArray *waiting; /* of TlsSeenHello */
+    Waiting waiting;
 };
 
-static GArray *waiting_new(void)
+static Waiting waiting_new(void)
 {
-    return g_array_new(FALSE, FALSE, sizeof(TlsSeenHello));
+    return (Waiting){
+        .seen = g_array_new(FALSE, FALSE, sizeof(TlsSeenHello)),
+        .namespaces = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free),
+    };
+}
+
+static void waiting_clear(Waiting *waiting)
+{
+    g_array_unref(waiting->seen);
+    g_hash_table_unref(waiting->namespaces);
 }
 
 SeenRandoms *seen_randoms_new(void)
@@ -24,40 +47,81 @@ SeenRandoms *seen_randoms_new(void)
 SeenRandoms *seen_randoms_free(SeenRandoms *seen)
 {
     if (seen) {
-        g_array_unref(seen->waiting);
+        waiting_clear(&seen->waiting);
         g_mutex_clear(&seen->lock);
         g_free(seen);
     }
     return NULL;
 }
 
+/* NULL: there are too many. */
+static Namespace *namespace_of(Waiting *waiting, uint64_t inode)
+{
+    Namespace *namespace = g_hash_table_lookup(waiting->namespaces, &inode);
+    if (!namespace && g_hash_table_size(waiting->namespaces) < SEEN_RANDOMS_NAMESPACES) {
+        namespace = g_new0(Namespace, 1);
+        g_hash_table_insert(waiting->namespaces, g_memdup2(&inode, sizeof(inode)), namespace);
+    }
+    return namespace;
+}
+
+static void add(Waiting *waiting, const TlsSeenHello *hello)
+{
+    Namespace *namespace = namespace_of(waiting, hello->netns_inode);
+    if (!namespace) {
+        waiting->all_hidden_ns = MAX(waiting->all_hidden_ns, hello->time_unix_ns);
+    } else if (!hello->has_random || namespace->waiting >= SEEN_RANDOMS_EACH ||
+               waiting->seen->len >= SEEN_RANDOMS_MAX) {
+        namespace->hidden_ns = MAX(namespace->hidden_ns, hello->time_unix_ns);
+    } else {
+        namespace->waiting++;
+        g_array_append_vals(waiting->seen, hello, 1);
+    }
+}
+
 void seen_randoms_add(SeenRandoms *seen, const TlsSeenHello *hello)
 {
     g_mutex_lock(&seen->lock);
-    if (seen->waiting->len < SEEN_RANDOMS_MAX) {
-        g_array_append_vals(seen->waiting, hello, 1);
-    } else {
-        TlsSeenHello *last = &g_array_index(seen->waiting, TlsSeenHello, SEEN_RANDOMS_MAX - 1);
-        *last = *hello;
-        last->has_random = false;
+    add(&seen->waiting, hello);
+    g_mutex_unlock(&seen->lock);
+}
+
+static bool take_waiting(SeenRandoms *seen, Waiting *ret)
+{
+    g_mutex_lock(&seen->lock);
+    bool any = g_hash_table_size(seen->waiting.namespaces) > 0;
+    if (any) {
+        *ret = seen->waiting;
+        seen->waiting = waiting_new();
     }
     g_mutex_unlock(&seen->lock);
+    return any;
 }
 
 void seen_randoms_take(SeenRandoms *seen, void (*take)(const TlsSeenHello *hello, void *userdata),
                        void *userdata)
 {
-    GArray *taken = NULL;
-    g_mutex_lock(&seen->lock);
-    if (seen->waiting->len > 0) {
-        taken = seen->waiting;
-        seen->waiting = waiting_new();
+    Waiting taken;
+    if (!take_waiting(seen, &taken)) {
+        return;
     }
-    g_mutex_unlock(&seen->lock);
-    for (guint i = 0; taken && i < taken->len; i++) {
-        take(&g_array_index(taken, TlsSeenHello, i), userdata);
+    for (guint i = 0; i < taken.seen->len; i++) {
+        take(&g_array_index(taken.seen, TlsSeenHello, i), userdata);
     }
-    if (taken) {
-        g_array_unref(taken);
+    GHashTableIter iter;
+    void *inode, *value;
+    g_hash_table_iter_init(&iter, taken.namespaces);
+    while (g_hash_table_iter_next(&iter, &inode, &value)) {
+        const Namespace *namespace = value;
+        if (namespace->hidden_ns) {
+            take(&(TlsSeenHello){.netns_inode = *(const uint64_t *)inode,
+                                 .time_unix_ns = namespace->hidden_ns},
+                 userdata);
+        }
     }
+    if (taken.all_hidden_ns) {
+        take(&(TlsSeenHello){.netns_inode = WIRE_RANDOMS_ALL, .time_unix_ns = taken.all_hidden_ns},
+             userdata);
+    }
+    waiting_clear(&taken);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/seeded-hash.h"
+#include "node-capture/tls/random-search.h"
 
 #define HOOKS_OF_ONE   3u /* client, server and a proxy in one namespace */
 #define NAMESPACES_MAX 16384u
@@ -20,7 +21,7 @@ typedef struct Connection {
     uint64_t hooks[HOOKS_OF_ONE];
     unsigned lines[HOOKS_OF_ONE], n_hooks;
     bool seen, judged;
-    bool used; /* counted for another connection, whose random was not seen */
+    bool used; /* counted for another connection, whose random was not seen; or must not be */
     GList link;
 } Connection;
 
@@ -40,6 +41,7 @@ struct WireRandoms {
     GList *unjudged;         /* the first that was not judged yet; NULL: the first that comes */
     GHashTable *hooks;       /* &hook->id -> Hook */
     GHashTable *namespaces;  /* inode -> Namespace */
+    uint64_t hidden_ns;      /* in a namespace that is not known */
 };
 
 static guint hash_key(gconstpointer connection)
@@ -141,7 +143,7 @@ static void count_hit(WireRandoms *randoms, const Connection *connection)
 }
 
 void wire_randoms_saw(WireRandoms *randoms, uint64_t netns_inode, uint64_t time_ns,
-                      const uint8_t random[static WIRE_RANDOMS_LENGTH])
+                      const uint8_t random[static WIRE_RANDOMS_LENGTH], bool may_be_outer)
 {
     Namespace *namespace = namespace_of(randoms, netns_inode);
     Connection *connection = connection_of(randoms, netns_inode, time_ns, random);
@@ -149,6 +151,7 @@ void wire_randoms_saw(WireRandoms *randoms, uint64_t netns_inode, uint64_t time_
         return;
     }
     connection->seen = true;
+    connection->used = may_be_outer;
     if (namespace) {
         namespace->seen++;
     }
@@ -159,6 +162,10 @@ void wire_randoms_saw(WireRandoms *randoms, uint64_t netns_inode, uint64_t time_
 
 void wire_randoms_hidden(WireRandoms *randoms, uint64_t netns_inode, uint64_t time_ns)
 {
+    if (netns_inode == WIRE_RANDOMS_ALL) {
+        randoms->hidden_ns = MAX(randoms->hidden_ns, time_ns);
+        return;
+    }
     Namespace *namespace = namespace_of(randoms, netns_inode);
     if (namespace) {
         namespace->hidden_ns = MAX(namespace->hidden_ns, time_ns);
@@ -232,7 +239,8 @@ static bool use_one_near(Connection *connection)
 static bool has_hidden(WireRandoms *randoms, const Connection *connection)
 {
     const Namespace *namespace = namespace_of(randoms, connection->key.netns_inode);
-    return !namespace || namespace->hidden_ns + WIRE_RANDOMS_KEPT_NS >= connection->time_ns;
+    return !namespace || MAX(namespace->hidden_ns, randoms->hidden_ns) + WIRE_RANDOMS_KEPT_NS >=
+                             connection->time_ns;
 }
 
 static bool all_were_right(WireRandoms *randoms, const Connection *connection)
@@ -290,6 +298,23 @@ bool wire_randoms_judge(WireRandoms *randoms, uint64_t now_ns, uint64_t *ret_hoo
     }
     drop_old(randoms, now_ns);
     return false;
+}
+
+#define RECENT_MAX 4096u /* that are looked at */
+
+unsigned wire_randoms_recent(const WireRandoms *randoms, uint64_t netns_inode, uint64_t since_ns,
+                             uint8_t (*ret)[WIRE_RANDOMS_LENGTH], unsigned max)
+{
+    unsigned count = 0, left = RECENT_MAX;
+    for (GList *link = randoms->by_age.tail; link && left-- && count < max; link = link->prev) {
+        const Connection *connection = link->data;
+        if (connection->seen && connection->time_ns >= since_ns &&
+            connection->key.netns_inode == netns_inode &&
+            random_search_is_random(connection->key.random)) {
+            memcpy(ret[count++], connection->key.random, WIRE_RANDOMS_LENGTH);
+        }
+    }
+    return count;
 }
 
 void wire_randoms_forget(WireRandoms *randoms, uint64_t netns_inode)

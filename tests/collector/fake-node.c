@@ -30,6 +30,9 @@ struct FakeNode {
     bool always_finish;
     int status;
     char *text;
+    Remora__V1__TlsMode refused_mode; /* if there is a refusal */
+    int refusal_status;
+    char *refusal;
 };
 
 static void said_clear(gpointer data)
@@ -95,10 +98,14 @@ static void on_start(RpcCall *call, const uint8_t *request, size_t length, void 
     g_mutex_lock(&node->lock);
     node->calls++;
     g_ptr_array_add(node->sessions, session);
+    Remora__V1__StreamRequest *asked = remora__v1__stream_request__unpack(NULL, length, request);
     if (node->always_finish)
         rpc_call_finish(call, node->status, node->text);
+    else if (node->refusal && asked->tls == node->refused_mode)
+        rpc_call_finish(call, node->refusal_status, node->refusal);
     else
         send_next(session);
+    remora__v1__stream_request__free_unpacked(asked, NULL);
     g_mutex_unlock(&node->lock);
 }
 
@@ -137,6 +144,7 @@ FakeNode *fake_node_free(FakeNode *node)
     g_ptr_array_unref(node->sessions);
     g_mutex_clear(&node->lock);
     g_free(node->text);
+    g_free(node->refusal);
     g_free(node);
     return NULL;
 }
@@ -196,6 +204,15 @@ void fake_node_finish(FakeNode *node, int status, const char *text, bool always)
     node->text = g_strdup(text);
     for (guint i = 0; i < node->sessions->len; i++)
         rpc_call_finish(((Session *)node->sessions->pdata[i])->call, status, text);
+    g_mutex_unlock(&node->lock);
+}
+
+void fake_node_refuse_mode(FakeNode *node, Remora__V1__TlsMode mode, int status, const char *text)
+{
+    g_mutex_lock(&node->lock);
+    node->refused_mode = mode;
+    node->refusal_status = status;
+    node->refusal = g_strdup(text);
     g_mutex_unlock(&node->lock);
 }
 

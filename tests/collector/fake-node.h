@@ -26,6 +26,8 @@ void fake_node_say_raw(FakeNode *node, const void *bytes,
 void fake_node_skip_sequence(FakeNode *node); /* leaves one out in the open streams */
 /* Ends the open streams, and with `always` those that come too, with this status. */
 void fake_node_finish(FakeNode *node, int status, const char *text, bool always);
+/* Refuses whoever asks for this of TLS. */
+void fake_node_refuse_mode(FakeNode *node, Remora__V1__TlsMode mode, int status, const char *text);
 void fake_node_forget(FakeNode *node);
 unsigned fake_node_calls(FakeNode *node); /* how many have come */
 

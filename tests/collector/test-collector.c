@@ -116,6 +116,46 @@ static void test_refused(Run *run, gconstpointer data)
     g_assert_cmpuint(fake_node_calls(run->nodes[0]), ==, 1);
 }
 
+/* A node that does not know a mode of TLS, or may not, is asked for the lesser one, and that is
+ * said; when it comes back, for all again. */
+static void test_lesser_mode(Run *run, gconstpointer data)
+{
+    int status = GPOINTER_TO_INT(data);
+    run_use_one(run);
+    run->config.tls = COLLECTOR_TLS_AUTO;
+    run_begin(run, 0, "boot-1");
+    fake_node_refuse_mode(run->nodes[0], REMORA__V1__TLS_MODE__TLS_MODE_AUTO, status,
+                          "TLS mode 2 is not known here");
+    run_start(run);
+    run_wait_for_note(run, "Connected to node-a");
+    run_wait_for_note(run, "node-a: no plaintext of TLS");
+    run_wait_for_note(run, "as it refuses that: TLS mode 2 is not known here");
+    g_assert_cmpuint(fake_node_calls(run->nodes[0]), ==, 2);
+    fake_node_finish(run->nodes[0], -ECONNREFUSED, "going down", false);
+    run_wait_for_note(run, "node-a is back");
+    g_assert_cmpuint(fake_node_calls(run->nodes[0]), ==, 4);
+    run_stop(run);
+    g_assert_true(run->result);
+    g_assert_null(strstr(run->notes->str, "Cannot reach"));
+}
+
+/* Secrets alone are asked for once, and plaintext alone has nothing less. */
+static void test_no_lesser_mode(Run *run, gconstpointer data)
+{
+    int mode = GPOINTER_TO_INT(data);
+    run_use_one(run);
+    run->config.tls =
+        mode == REMORA__V1__TLS_MODE__TLS_MODE_KEYS ? COLLECTOR_TLS_KEYS : COLLECTOR_TLS_PLAINTEXT;
+    run->nodes[0] = fake_node_new(run->paths[0]);
+    fake_node_refuse_mode(run->nodes[0], (Remora__V1__TlsMode)mode, -EACCES, "not here");
+    run->config.connect_timeout_ns = FOREVER_NS;
+    run_start(run);
+    g_thread_join(run->thread);
+    g_assert_error(run->error, COLLECTOR_ERROR, COLLECTOR_ERROR_CONNECT);
+    g_assert_nonnull(strstr(run->error->message, "not here"));
+    g_assert_cmpuint(fake_node_calls(run->nodes[0]), ==, 1);
+}
+
 /* Of two nodes that do not work only the refusal is told, as it is what must be corrected. */
 static void test_second_refused(Run *run, gconstpointer data)
 {
@@ -276,6 +316,12 @@ int main(int argc, char **argv)
     ADD("unreachable", NULL, test_unreachable);
     ADD("refused", NULL, test_refused);
     ADD("second-refused", NULL, test_second_refused);
+    ADD("lesser-mode/unknown", GINT_TO_POINTER(-EINVAL), test_lesser_mode);
+    ADD("lesser-mode/denied", GINT_TO_POINTER(-EACCES), test_lesser_mode);
+    ADD("no-lesser-mode/keys", GINT_TO_POINTER(REMORA__V1__TLS_MODE__TLS_MODE_KEYS),
+        test_no_lesser_mode);
+    ADD("no-lesser-mode/plaintext", GINT_TO_POINTER(REMORA__V1__TLS_MODE__TLS_MODE_PLAINTEXT),
+        test_no_lesser_mode);
     ADD("no-endpoint", NULL, test_no_endpoint);
     ADD("restart", NULL, test_restart);
     ADD("silent-node", NULL, test_silent_node);

@@ -178,6 +178,51 @@ static void test_hidden(void)
     assert_not_found(RAW, g_byte_array_append(udp(1208), negotiation, sizeof(negotiation)));
 }
 
+/* A ClientHello with these extensions. */
+static GByteArray *whole_hello(const uint8_t *extensions, uint8_t length)
+{
+    GByteArray *packet = with_hello(tcp(false, 5));
+    const uint8_t middle[] = {3, 1, 2, 3, 0, 2, 0x13, 1, 1, 0, 0, length};
+    g_byte_array_append(packet, middle, sizeof(middle));
+    g_byte_array_append(packet, extensions, length);
+    guint message = packet->len - 40 - 9;
+    packet->data[40 + 4] = (uint8_t)(message + 4);
+    packet->data[40 + 8] = (uint8_t)message;
+    return packet;
+}
+
+static bool may_be_outer(const GByteArray *packet, guint length)
+{
+    g_autofree uint8_t *exact = g_memdup2(packet->data, length);
+    const uint8_t *random = NULL;
+    g_assert_cmpint(tls_hello_find(RAW, exact, length, &random), ==, TLS_HELLO_RANDOM);
+    return tls_hello_may_be_outer(random, exact + length);
+}
+
+static void test_outer(void)
+{
+    const uint8_t without[] = {0, 43, 0, 3, 2, 3, 4, 0xfe, 0x0c, 0, 0},
+                  with[] = {0, 43, 0, 3, 2, 3, 4, 0xfe, 0x0d, 0, 1, 0},
+                  lying[] = {0, 43, 0, 30, 2, 3, 4};
+    GByteArray *packet = whole_hello(without, sizeof(without));
+    g_assert_false(may_be_outer(packet, packet->len));
+    for (guint length = 40 + 11 + TLS_HELLO_RANDOM_BYTES; length < packet->len; length++) {
+        g_assert_true(may_be_outer(packet, length)); /* it cannot be told */
+    }
+    packet->data[40 + 4]--; /* goes on in another record */
+    g_assert_true(may_be_outer(packet, packet->len));
+    g_byte_array_unref(packet);
+    packet = whole_hello(with, sizeof(with));
+    g_assert_true(may_be_outer(packet, packet->len));
+    g_byte_array_unref(packet);
+    packet = whole_hello(lying, sizeof(lying));
+    g_assert_true(may_be_outer(packet, packet->len));
+    g_byte_array_unref(packet);
+    packet = whole_hello(NULL, 0);
+    g_assert_false(may_be_outer(packet, packet->len));
+    g_byte_array_unref(packet);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -185,5 +230,6 @@ int main(int argc, char **argv)
     g_test_add_func("/tls-hello/not-found", test_not_found);
     g_test_add_func("/tls-hello/server", test_server);
     g_test_add_func("/tls-hello/hidden", test_hidden);
+    g_test_add_func("/tls-hello/outer", test_outer);
     return g_test_run();
 }

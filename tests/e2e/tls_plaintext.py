@@ -1,13 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Plaintext of real programs in pods: beside their encrypted packets, from one end, and only where it was asked for."""
+import contextlib
 import os
 import subprocess
+<<<<<<< HEAD
 from typing import NamedTuple
 
 from common import check, check_equal, main, start_nodes, wait_for, wireshark
 from tls import VERSIONS, Capture, body_text, links, pods, until_hooked
 from tls_matrix import PORT, PYTHON, Library, ask as ask_library, program, server, start_tls_server
+=======
+import sys
+
+from common import check, check_equal, main, start_nodes, wait_for, wireshark
+from tls import VERSIONS, Capture, pods, until_hooked
+from tls_told import counters
+>>>>>>> w-calib
 
 PLAINTEXT = 'frame.interface_name contains "/plaintext"'
 
@@ -47,6 +56,7 @@ def of_both_ends(folder):
     check(tools.fields(paths["plaintext"], "tls.handshake.type == 1", "frame.number"), "the encrypted packets are there")
 
 
+<<<<<<< HEAD
 MEMORY = {
     "node": Library(["node", program("client.js")], server("node", program("server.js"))),
     "asyncio": Library([PYTHON, program("asynchronous.py"), "client"], server(PYTHON, program("asynchronous.py"), "server")),
@@ -274,3 +284,89 @@ def of_nss(folder):
 
 if __name__ == "__main__":
     main(of_both_ends, of_memory, of_nss)
+=======
+# A client that keeps its connection, and asks on it for what it is told.
+CLIENT = """
+import ssl, socket, sys
+context = ssl.create_default_context(cafile=sys.argv[1])
+with socket.create_connection(("10.244.1.2", 8443), 20) as plain, context.wrap_socket(plain, server_hostname="10.244.1.2") as tls:
+    print("ready", flush=True)
+    answers = tls.makefile("rb")
+    for url in sys.stdin:
+        tls.sendall(f"GET {url.strip()} HTTP/1.1\\r\\nHost: server\\r\\n\\r\\n".encode())
+        while (line := answers.readline().strip()):
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        print(answers.read(length).decode().strip(), flush=True)
+"""
+
+
+class Client:
+    def __init__(self, cluster):
+        self.process = cluster.spawn("client", [sys.executable, "-c", CLIENT, f"{cluster.folder}/tls.crt"], text=True,
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        check_equal(self.process.stdout.readline(), "ready\n", "the client is connected")
+
+    def ask(self, *urls):
+        for url in urls:
+            self.process.stdin.write(f"{url}\n")
+            self.process.stdin.flush()
+            check_equal(self.process.stdout.readline(), f"you asked for {url}\n", "answer")
+
+
+def until_taken(endpoints, ask):
+    """Until there is plaintext of what is asked meanwhile."""
+    def taken():
+        return counters(endpoints)["tls_plaintext_packets_total"]
+    before = taken()
+    wait_for(lambda: ask() or taken() > before, "plaintext")
+
+
+def joined_later(folder):
+    """Three readers, one after the other: each can read what was said since he came, on connections of before as well, by
+    secrets or in plaintext, and nothing looks lost."""
+    tools, paths = wireshark(folder), {name: os.path.join(folder, f"{name}.pcapng") for name in ("first", "second", "third")}
+    with pods(folder) as cluster, contextlib.ExitStack() as stack:
+        cluster.start_server()
+        endpoints, processes = start_nodes(cluster)
+        endpoints = list(endpoints.values())
+
+        captures = {}
+
+        def join(name, mode):
+            captures[name] = Capture(cluster, endpoints, paths[name], "--tls", mode, "--pod", "client")
+            stack.enter_context(captures[name])
+        join("first", "auto")
+        until_hooked(processes["worker-1"], cluster, "client")
+        old = Client(cluster)
+        old.ask("/first/0")
+        join("second", "auto")
+        until_taken(endpoints, lambda: old.ask("/warm"))
+        new = Client(cluster)
+        old.ask("/second/0")
+        new.ask("/second/1")
+        join("third", "plaintext")
+        until_taken(endpoints, lambda: cluster.curl("client", "/warm") and None)
+        old.ask("/third/0")
+        new.ask("/third/1")
+        for client in (old, new):
+            client.process.communicate(timeout=60)
+    asked = ["/first/0", "/second/0", "/second/1", "/third/0", "/third/1"]
+
+    def requests(name, where):
+        rows = tools.fields(paths[name], f'http.request && {where} && http.request.uri matches "^/(first|second|third)/"',
+                            "http.request.uri")
+        return sorted(row[0] for row in rows)
+    check_equal(requests("first", f"!({PLAINTEXT})"), asked, "by the first one's secrets")
+    check_equal(tools.fields(paths["first"], PLAINTEXT, "frame.number"), [], "plaintext beside them")
+    check_equal(requests("second", PLAINTEXT), ["/second/0", "/third/0"], "the second one's plaintext")
+    check_equal(requests("second", f"!({PLAINTEXT})"), ["/second/1", "/third/1"], "by the second one's secrets")
+    check_equal(requests("third", PLAINTEXT), ["/third/0", "/third/1"], "the third one's plaintext")
+    for name in ("second", "third"):
+        check_equal(tools.fields(paths[name], f"tcp.analysis.flags && {PLAINTEXT}", "_ws.col.Info"), [], f"{name}: anything strange")
+        check("none lost" in captures[name].said, captures[name].said)
+
+
+if __name__ == "__main__":
+    main(of_both_ends, joined_later)
+>>>>>>> w-calib

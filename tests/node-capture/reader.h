@@ -22,7 +22,7 @@ typedef struct ReaderState {
     char plaintext[512];             /* as long as it fits */
     uint64_t plaintext_packets, plaintext_holes, plaintext_lost;
     bool has_plaintext_interface;
-    char notices[1024]; /* "subject: message" and a newline, as long as they fit */
+    char notices[4096]; /* "subject: message" and a newline, as long as they fit */
     bool synced, ended, end_retry, closed;
     char start_text[128]; /* of the last loss at the start of a capture */
     uint64_t start_from_ns, start_to_ns;

@@ -8,6 +8,7 @@
 
 #include "common/log.h"
 #include "helpers.h"
+#include "node-capture/server/tls-notices.h"
 #include "service-fixture.h"
 
 #define LINE       "CLIENT_RANDOM 00 11\n"
@@ -141,7 +142,7 @@ static void tell_plaintext(ServiceFixture *fixture, uint64_t connection, bool ha
                            const char *text)
 {
     TlsPlaintext told = plaintext_of(connection, 0, text);
-    told.has_secrets = has_secrets;
+    told.secrets_ns = has_secrets ? (uint64_t)g_get_monotonic_time() * 1000 : 0;
     tls_keys_fake_tell_plaintext(fixture->keys, &told);
 }
 
@@ -182,6 +183,44 @@ static void test_plaintext(ServiceFixture *fixture, const void *data)
         g_assert_cmpint(state.has_plaintext_interface, ==, *readers[i].plaintext != 0);
         reader_free(opened[i]);
     }
+    wait_followed(fixture, 0);
+}
+
+static uint64_t rest_since(ServiceFixture *fixture)
+{
+    unsigned times;
+    g_autoptr(GArray) followed = tls_keys_fake_followed(fixture->keys, &times);
+    return g_array_index(followed, TlsWanted, 0).rest_since_ns;
+}
+
+/* Who joins after a connection's secrets were told gets its plaintext, from where he is; the first
+ * one, who has the secrets, does not. */
+static void test_plaintext_joined_later(ServiceFixture *fixture, const void *data)
+{
+    Reader *first = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_AUTO, "*");
+    reader_wait(first, reader_synced, 0);
+    service_give_interface(fixture);
+    wait_take(fixture, TLS_TAKE_KEYS | TLS_TAKE_PLAINTEXT_REST);
+    uint64_t first_ns = rest_since(fixture), told_ns = (uint64_t)g_get_monotonic_time() * 1000;
+    g_assert_cmpuint(first_ns, <=, told_ns);
+    Reader *second = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_AUTO, "*");
+    reader_wait(second, reader_synced, 0);
+    while (rest_since(fixture) <= told_ns) {
+        g_usleep(1000);
+    }
+    TlsPlaintext one = plaintext_of(1, 100, "b");
+    one.secrets_ns = told_ns;
+    one.skipped = true;
+    tls_keys_fake_tell_plaintext(fixture->keys, &one);
+    tell_plaintext(fixture, 2, false, "c");
+    ReaderState state = reader_wait(second, reader_has_plaintext, 2);
+    g_assert_cmpstr(state.plaintext, ==, "bc");
+    g_assert_cmpuint(state.plaintext_packets, ==, 1 + 4);
+    g_assert_cmpuint(state.plaintext_holes, ==, 0);
+    state = reader_wait(first, reader_has_plaintext, 1);
+    g_assert_cmpstr(state.plaintext, ==, "c");
+    reader_free(first);
+    reader_free(second);
     wait_followed(fixture, 0);
 }
 
@@ -339,6 +378,75 @@ static void test_listed(ServiceFixture *fixture, const void *data)
     reader_free(asks);
 }
 
+static void count_bytes(const Remora__V1__ListTargetsResponse *list, unsigned *ret_left_out)
+{
+    *ret_left_out = 0;
+    for (size_t i = 0; i < list->n_targets; i++) {
+        const Remora__V1__Target *target = list->targets[i];
+        g_assert_cmpuint(target->n_tls_programs, >, 0);
+        g_assert_cmpuint(target->n_tls_programs + target->tls_programs_left_out, ==,
+                         TLS_PROGRAMS_MAX);
+        *ret_left_out += target->tls_programs_left_out;
+    }
+    g_assert_cmpuint(remora__v1__list_targets_response__get_packed_size(list), <, 2u << 20);
+}
+
+/* Pods that run as many files as are told of, with long names, and with labels that take
+ * more than its half: the answer comes, each pod has its part of it, and what is not there is
+ * counted. */
+static void test_listed_bounded(ServiceFixture *fixture, const void *data)
+{
+    enum { PODS = 8, LABELS = 120, LABEL_BYTES = 1000 };
+    TlsPrograms *programs = fixture->keys->programs;
+    g_autofree char *text = g_strnfill(500, 'x');
+    g_autoptr(GPtrArray) labels = g_ptr_array_new_with_free_func(g_free);
+    for (unsigned i = 0; i < 2 * LABELS; i++) {
+        g_ptr_array_add(labels, g_strdup_printf("%0*u", LABEL_BYTES, i));
+    }
+    g_ptr_array_add(labels, NULL);
+    for (unsigned i = 0; i < PODS; i++) {
+        g_autofree char *name = g_strdup_printf("many-%u", i);
+        Entity *pod = test_pod("shop", name, (const char *const *)(void *)labels->pdata);
+        targets_fake_pod(fixture->targets, pod, -1);
+        entity_unref(pod);
+    }
+    node_targets_ready(fixture->node);
+    for (uint64_t file = 1; file <= TLS_PROGRAMS_MAX; file++) {
+        const TlsProcess process = {.pid = 1, .name = "p"};
+        tls_programs_file(programs, file, text, "NSS", TLS_PROGRAM_NOT_HOOKED, text);
+        tls_programs_use(programs, namespace_of_pods(), file, &process);
+    }
+    while (service_counter(fixture, "identity_events_total") < 1 + PODS) {
+    }
+    Remora__V1__ListTargetsResponse *list = service_list_targets(fixture);
+    unsigned left_out;
+    g_assert_cmpuint(list->targets_left_out, >, 0);
+    g_assert_cmpuint(list->n_targets, >, 1); /* and the fixture's, which is small */
+    g_assert_cmpuint(list->n_targets + list->targets_left_out, ==, 1 + PODS);
+    g_assert_cmpstr(list->targets[0]->entity->name, ==, "cart");
+    count_bytes(list, &left_out);
+    g_assert_cmpuint(left_out, >, 0);
+    remora__v1__list_targets_response__free_unpacked(list, NULL);
+}
+
+/* A pod with ever more files does not use up what is told of others. */
+static void test_told_of_one(ServiceFixture *fixture, const void *data)
+{
+    TlsPrograms *programs = fixture->keys->programs;
+    Reader *asks = open_stream(fixture, REMORA__V1__TLS_MODE__TLS_MODE_KEYS, "*");
+    wait_followed(fixture, 1);
+    for (uint64_t file = 1; file <= TLS_PROGRAMS_MAX; file++) {
+        g_autofree char *path = g_strdup_printf("/lib/%lu", (unsigned long)file);
+        const TlsProcess process = {.pid = 1, .name = "p"};
+        tls_programs_file(programs, file, path, "NSS", TLS_PROGRAM_NOT_HOOKED, "for this");
+        tls_programs_use(programs, namespace_of_pods(), file, &process);
+    }
+    tls_keys_fake_tell_programs(fixture->keys);
+    ReaderState state = reader_wait(asks, reader_has_notices, TLS_NOTICES_OF_ONE);
+    g_assert_nonnull(strstr(state.notices, "no TLS secrets of further files"));
+    reader_free(asks);
+}
+
 static void test_counters(ServiceFixture *fixture, const void *data)
 {
     const TlsKeysStats stats = {.taken = 11,
@@ -420,6 +528,7 @@ int main(int argc, char **argv)
     TEST("/secrets/first", test_first);
     TEST("/secrets/unknown-mode", test_unknown_mode);
     TEST("/secrets/plaintext", test_plaintext);
+    TEST("/secrets/plaintext-joined-later", test_plaintext_joined_later);
     TEST("/secrets/plaintext-late", test_plaintext_late);
     TEST("/secrets/plaintext-filter", test_plaintext_filter);
     TEST("/secrets/plaintext-lost", test_plaintext_lost);
@@ -428,6 +537,8 @@ int main(int argc, char **argv)
     TEST("/secrets/told-of-programs", test_told_of_programs);
     TEST("/secrets/told-of-problem", test_told_of_problem);
     TEST("/secrets/listed", test_listed);
+    TEST("/secrets/listed-bounded", test_listed_bounded);
+    TEST("/secrets/told-of-one", test_told_of_one);
     TEST("/secrets/counters", test_counters);
     g_test_add("/secrets/not-allowed", ServiceFixture, NULL, set_up_without, test_not_allowed,
                service_tear_down);

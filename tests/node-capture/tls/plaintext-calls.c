@@ -29,7 +29,9 @@ static void read_key(const char *key, const char *value, TlsPlaintext *ret)
     } else if (strcmp(key, "start") == 0) {
         ret->from_start = number;
     } else if (strcmp(key, "secrets") == 0) {
-        ret->has_secrets = number;
+        ret->secrets_ns = number ? (uint64_t)g_get_monotonic_time() * 1000 : 0;
+    } else if (strcmp(key, "skipped") == 0) {
+        ret->skipped = number;
     } else if (strcmp(key, "end") == 0) {
         ret->end = number;
     } else if (strcmp(key, "offset") == 0) {

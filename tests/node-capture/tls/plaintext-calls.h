@@ -4,7 +4,8 @@
  *     KEY=VALUE ... [the bytes in hexadecimal]
  *
  * Keys: connection, netns, time (ns), direction (read, written), server, start (1 if absent), end,
- * secrets, offset, local, remote (ADDRESS/PORT; if absent the socket is not known). */
+ * secrets (1: told just now), skipped, offset, local, remote (ADDRESS/PORT; if absent the socket is
+ * not known). */
 #pragma once
 
 #include <glib.h>

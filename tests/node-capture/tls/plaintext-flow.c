@@ -148,6 +148,31 @@ static void test_hole(void)
     plaintext_flow_free(flow);
 }
 
+/* What nobody wanted was not lost, at the beginning or later, and what follows it is no beginning.
+ */
+static void test_skipped(void)
+{
+    PlaintextFlow *flow = plaintext_flow_new(0);
+    PlaintextFlowStats stats;
+    PlaintextHole hole;
+    Made made = {0};
+    TlsPlaintext one = chunk(1, "abc", 3);
+    one.skipped = true;
+    for (one.offset = 10; one.offset <= 110; one.offset += 100) {
+        plaintext_flow_add(flow, &one, take, &made, &hole);
+        g_assert_cmpuint(hole.bytes, ==, 0);
+    }
+    g_assert_cmpuint(made.syns, ==, 0);
+    g_assert_cmpuint(made.packets, ==, 2);
+    one.skipped = false;
+    one.offset = 120;
+    plaintext_flow_add(flow, &one, take, &made, &hole);
+    g_assert_cmpuint(hole.bytes, ==, 7);
+    plaintext_flow_stats(flow, &stats);
+    g_assert_cmpuint(stats.missing, ==, 7);
+    plaintext_flow_free(flow);
+}
+
 /* Both ends of a connection are in one network namespace. */
 static void test_other_end(void)
 {
@@ -255,6 +280,7 @@ int main(int argc, char **argv)
     g_test_add_func("/plaintext/large", test_large);
     g_test_add_func("/plaintext/bounded", test_bounded);
     g_test_add_func("/plaintext/hole", test_hole);
+    g_test_add_func("/plaintext/skipped", test_skipped);
     g_test_add_func("/plaintext/other-end", test_other_end);
     g_test_add_func("/plaintext/hostile", test_hostile);
     g_test_add_func("/plaintext/protocols", test_protocols);

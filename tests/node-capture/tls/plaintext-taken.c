@@ -58,7 +58,7 @@ static void on_plaintext(const TlsPlaintext *plaintext, void *userdata)
     }
     keep(plaintext);
     printf(" %c %" PRIu64 " %zu %d %d %d %d", plaintext->direction == TLS_READ ? 'r' : 'w',
-           plaintext->offset, plaintext->length, plaintext->from_start, plaintext->has_secrets,
+           plaintext->offset, plaintext->length, plaintext->from_start, plaintext->secrets_ns != 0,
            plaintext->is_server,
            plaintext->family == AF_INET ? 4
            : plaintext->family          ? 6

@@ -176,6 +176,33 @@ static void test_bounded(void)
     tls_programs_free(programs);
 }
 
+/* Sixteen pods with as many files as they may have do not keep another one's from being told. */
+static void test_room_for_all(void)
+{
+    TlsPrograms *programs = tls_programs_new();
+    unsigned counted[2] = {0};
+    uint64_t file = 0;
+    for (uint64_t netns = 100; file < TLS_PROGRAMS_ALL; netns++) {
+        for (unsigned i = 0; i < TLS_PROGRAMS_MAX; i++) {
+            tls_programs_file(programs, ++file, "/a", "OpenSSL", TLS_PROGRAM_HOOKED, "");
+            use(programs, netns, file, 5, "p");
+        }
+    }
+    tls_programs_file(programs, ++file, "/b", "OpenSSL", TLS_PROGRAM_HOOKED, "");
+    g_assert_true(tls_programs_knows(programs, file));
+    use(programs, NETNS, file, 6, "p");
+    assert_listed(programs, NETNS, "/b OpenSSL hooked [] 1: p/6 lines 0 at 0\n");
+    tls_programs_list(programs, 101, count, counted);
+    g_assert_cmpuint(counted[0], >=, TLS_PROGRAMS_MAX / 2);
+    /* What nobody uses goes first, and is to be told again. */
+    for (uint64_t other = file + 1; other <= file + TLS_PROGRAMS_ALL; other++) {
+        tls_programs_file(programs, other, "/c", "OpenSSL", TLS_PROGRAM_HOOKED, "");
+    }
+    g_assert_false(tls_programs_knows(programs, file + 1));
+    assert_listed(programs, NETNS, "/b OpenSSL hooked [] 1: p/6 lines 0 at 0\n");
+    tls_programs_free(programs);
+}
+
 static void check_text(const TlsProgram *program, void *userdata)
 {
     g_assert_true(g_utf8_validate(program->path, -1, NULL));
@@ -204,6 +231,7 @@ int main(int argc, char **argv)
     g_test_add_func("/programs/ended", test_ended);
     g_test_add_func("/programs/rounds", test_rounds);
     g_test_add_func("/programs/bounded", test_bounded);
+    g_test_add_func("/programs/room-for-all", test_room_for_all);
     g_test_add_func("/programs/strange-names", test_strange_names);
     return g_test_run();
 }

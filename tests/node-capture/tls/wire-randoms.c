@@ -28,7 +28,7 @@ static const uint8_t *random_of(unsigned i, bool is_wrong, uint8_t random[static
 static void saw(WireRandoms *randoms, uint64_t netns, unsigned i)
 {
     uint8_t random[32];
-    wire_randoms_saw(randoms, netns, time_of(i), random_of(i, false, random));
+    wire_randoms_saw(randoms, netns, time_of(i), random_of(i, false, random), false);
 }
 
 static void gave(WireRandoms *randoms, uint64_t netns, unsigned i, bool is_wrong)
@@ -77,7 +77,7 @@ static void test_wrong(void)
         saw(randoms, NETNS, i);
         gave(randoms, NETNS, i, true);
     }
-    /* Not before the fifth has had its 30 s. */
+    /* Not before the fifth has had its time. */
     g_assert_cmpuint(judge(randoms, time_of(4) + WIRE_RANDOMS_WAIT_NS - 1), ==, 0);
     g_assert_cmpuint(judge(randoms, time_of(4) + WIRE_RANDOMS_WAIT_NS + 1000), ==, 1);
     g_assert_cmpuint(judge(randoms, LATER), ==, 0);
@@ -174,7 +174,7 @@ static void test_bounded(void)
     WireRandoms *randoms = wire_randoms_new();
     uint8_t random[32];
     for (unsigned i = 0; i < 3 * WIRE_RANDOMS_CONNECTIONS; i++) {
-        wire_randoms_saw(randoms, i % 50, START + i, random_of(i, false, random));
+        wire_randoms_saw(randoms, i % 50, START + i, random_of(i, false, random), false);
         wire_randoms_line(randoms, i % 60, START + i, i % 100, random_of(i, i % 7, random));
     }
     judge(randoms, START);
@@ -184,27 +184,84 @@ static void test_bounded(void)
 static void take_hello(const TlsSeenHello *hello, void *userdata)
 {
     if (hello->netns_inode == NETNS && hello->has_random) {
-        wire_randoms_saw(userdata, NETNS, hello->time_unix_ns, hello->random);
+        wire_randoms_saw(userdata, NETNS, hello->time_unix_ns, hello->random, false);
+    } else if (hello->netns_inode == NETNS) {
+        wire_randoms_hidden(userdata, NETNS, hello->time_unix_ns);
     }
 }
 
-static void test_on_the_way(void)
+static void see(SeenRandoms *seen, uint64_t netns, unsigned second, unsigned number)
+{
+    TlsSeenHello hello = {
+        .netns_inode = netns, .time_unix_ns = time_of(second), .has_random = true};
+    random_of(number, false, hello.random);
+    seen_randoms_add(seen, &hello);
+}
+
+/* So many of one namespace at once; then in NETNS what a wrong hook gives. Returns how often it is
+ * told to be taken out. */
+static unsigned judge_behind_flood(uint64_t netns, unsigned length)
 {
     WireRandoms *randoms = wire_randoms_new();
     SeenRandoms *seen = seen_randoms_new();
     uint64_t count, with_secrets;
-    for (unsigned i = 0; i < SEEN_RANDOMS_MAX + 5; i++) {
-        TlsSeenHello hello = {
-            .netns_inode = i % 2 ? NETNS : OTHER, .time_unix_ns = START + i, .has_random = true};
-        random_of(i, false, hello.random);
-        seen_randoms_add(seen, &hello);
+    for (unsigned i = 0; i < length; i++) {
+        see(seen, netns, 0, 1000 + i);
     }
-    seen_randoms_take(seen, take_hello, randoms);
+    for (unsigned i = 0; i < 8; i++) {
+        see(seen, NETNS, i, i);
+        seen_randoms_take(seen, take_hello, randoms);
+        gave(randoms, NETNS, i, true);
+    }
     wire_randoms_count(randoms, NETNS, &count, &with_secrets);
-    g_assert_cmpuint(count, ==, SEEN_RANDOMS_MAX / 2 - 1); /* the last place is hidden's */
+    g_assert_cmpuint(count, ==, netns == NETNS ? MIN(length + 8, SEEN_RANDOMS_EACH + 7) : 8);
     wire_randoms_count(randoms, OTHER, &count, &with_secrets);
     g_assert_cmpuint(count, ==, 0);
+    unsigned times = judge(randoms, LATER);
     seen_randoms_free(seen);
+    wire_randoms_free(randoms);
+    return times;
+}
+
+/* One namespace's flood takes a part of the room, and what it loses counts against nothing, there.
+ */
+static void test_on_the_way(void)
+{
+    g_assert_cmpuint(judge_behind_flood(NETNS, SEEN_RANDOMS_EACH - 1), ==, 1);
+    g_assert_cmpuint(judge_behind_flood(NETNS, SEEN_RANDOMS_EACH), ==, 0);
+    g_assert_cmpuint(judge_behind_flood(OTHER, SEEN_RANDOMS_MAX), ==, 1);
+}
+
+/* Encrypted ClientHellos: their randoms are others than the key log's, and nothing is wrong. */
+static void test_outer(void)
+{
+    WireRandoms *randoms = wire_randoms_new();
+    uint8_t random[32];
+    for (unsigned i = 0; i < 20; i++) {
+        wire_randoms_saw(randoms, NETNS, time_of(i), random_of(i, false, random), true);
+        gave(randoms, NETNS, i, true);
+    }
+    g_assert_cmpuint(judge(randoms, LATER), ==, 0);
+    wire_randoms_free(randoms);
+}
+
+/* Of the namespace, of that time, and nothing that may be chance. */
+static void test_recent(void)
+{
+    WireRandoms *randoms = wire_randoms_new();
+    uint8_t random[32], recent[4][32];
+    saw(randoms, NETNS, 1);
+    for (unsigned i = 2; i < 8; i++) {
+        for (unsigned k = 0; k < 32; k++) {
+            random[k] = (uint8_t)(i + 3 * k);
+        }
+        wire_randoms_saw(randoms, i == 7 ? OTHER : NETNS, time_of(i), random, false);
+    }
+    g_assert_cmpuint(wire_randoms_recent(randoms, NETNS, time_of(4), recent, 4), ==, 3);
+    g_assert_cmpuint(recent[0][0], ==, 6);
+    g_assert_cmpuint(recent[2][0], ==, 4);
+    g_assert_cmpuint(wire_randoms_recent(randoms, NETNS, 0, recent, 4), ==, 4);
+    g_assert_cmpuint(wire_randoms_recent(randoms, OTHER, 0, recent, 4), ==, 1);
     wire_randoms_free(randoms);
 }
 
@@ -221,5 +278,7 @@ int main(int argc, char **argv)
     g_test_add_func("/wire-randoms/forgotten", test_forgotten);
     g_test_add_func("/wire-randoms/bounded", test_bounded);
     g_test_add_func("/wire-randoms/on-the-way", test_on_the_way);
+    g_test_add_func("/wire-randoms/outer", test_outer);
+    g_test_add_func("/wire-randoms/recent", test_recent);
     return g_test_run();
 }
