@@ -4,19 +4,13 @@
 import contextlib
 import os
 import subprocess
-<<<<<<< HEAD
+import sys
 from typing import NamedTuple
 
 from common import check, check_equal, main, start_nodes, wait_for, wireshark
 from tls import VERSIONS, Capture, body_text, links, pods, until_hooked
-from tls_matrix import PORT, PYTHON, Library, ask as ask_library, program, server, start_tls_server
-=======
-import sys
-
-from common import check, check_equal, main, start_nodes, wait_for, wireshark
-from tls import VERSIONS, Capture, pods, until_hooked
 from tls_told import counters
->>>>>>> w-calib
+from tls_matrix import PORT, PYTHON, Library, ask as ask_library, program, server, start_tls_server
 
 PLAINTEXT = 'frame.interface_name contains "/plaintext"'
 
@@ -56,7 +50,6 @@ def of_both_ends(folder):
     check(tools.fields(paths["plaintext"], "tls.handshake.type == 1", "frame.number"), "the encrypted packets are there")
 
 
-<<<<<<< HEAD
 MEMORY = {
     "node": Library(["node", program("client.js")], server("node", program("server.js"))),
     "asyncio": Library([PYTHON, program("asynchronous.py"), "client"], server(PYTHON, program("asynchronous.py"), "server")),
@@ -137,90 +130,6 @@ def of_memory(folder):
     check(tools.fields(paths["plaintext"], "tls.handshake.type == 1", "frame.number"), "the encrypted packets are there")
 
 
-MEMORY = {
-    "node": Library(["node", program("client.js")], server("node", program("server.js"))),
-    "asyncio": Library([PYTHON, program("asynchronous.py"), "client"], server(PYTHON, program("asynchronous.py"), "server")),
-}
-ENDS = ("client", "server")
-CLIENT, SERVER = ("10.244.1.3", "shop/client"), ("10.244.1.2", "shop/server")
-
-
-class Packet(NamedTuple):
-    pod: str        # that it was captured in
-    source: tuple   # address, pod
-    target: tuple   # address, pod, port
-    port: str       # the client's
-    syn: bool
-    fin: bool
-    payload: bytes
-    uri: str
-    body: str
-    strange: str
-
-
-def plaintext_packets(tools, path):
-    """In one pass, as each takes seconds."""
-    found = []
-    for pod, ip, name, port, to_ip, to_name, to_port, syn, fin, payload, uri, body, strange in tools.fields(
-            path, PLAINTEXT, "k8s.capture.pod.name", "ip.src", "k8s.src.name", "tcp.srcport", "ip.dst", "k8s.dst.name", "tcp.dstport",
-            "tcp.flags.syn", "tcp.flags.fin", "tcp.payload", "http.request.uri", "http.file_data", "tcp.analysis.flags"):
-        is_client = int(to_port) in range(PORT, PORT + len(MEMORY))
-        found.append(Packet(pod, (ip, name), (to_ip, to_name, to_port), port if is_client else to_port, syn == "1", fin == "1",
-                            bytes.fromhex(payload.replace(":", "")), uri, body, strange))
-    return found
-
-
-def ask_memory(cluster, mode):
-    """Two connections of each library and version; returns what was asked of which port."""
-    asked = []
-    for number, (name, library) in enumerate(MEMORY.items()):
-        for version in VERSIONS:
-            paths = [f"/{mode}/{name}/{version}/{part}" for part in "ab"]
-            answers = ask_library(cluster, library.client, PORT + number, version, paths)
-            check_equal([body for _, body in answers], [f"you asked for {path}" for path in paths], f"{name}, {version}")
-            asked += [(path, str(PORT + number)) for path in paths]
-    return asked
-
-
-def of_memory(folder):
-    """Libraries that never see a socket: the same addresses and names as of others, each with the ports of its own
-    encrypted connection."""
-    tools, paths, asked = wireshark(folder), {}, {}
-    with pods(folder) as cluster:
-        cluster.make_certificate()
-        for number, library in enumerate(MEMORY.values()):
-            start_tls_server(cluster, library.server, PORT + number)
-        endpoints, processes = start_nodes(cluster)
-        for mode in ("plaintext", "auto"):
-            paths[mode] = os.path.join(folder, f"{mode}.pcapng")
-            with Capture(cluster, endpoints.values(), paths[mode], "--tls", mode, "--vantage", "all"):
-                # In each of the two files: secrets, entries, returns.
-                wait_for(lambda: links(processes["worker-1"]) >= 6, "hooks in both servers")
-                asked[mode] = ask_memory(cluster, mode)
-    encrypted = {tuple(row) for row in tools.fields(paths["plaintext"], "tls.handshake.type == 1", "tcp.srcport", "tcp.dstport")}
-    check_equal(len(encrypted), len(asked["plaintext"]), "connections")
-    rows = tools.fields(paths["plaintext"], f"http.request && {PLAINTEXT}", "http.request.uri", "tcp.dstport", "tcp.srcport",
-                        "ip.src", "ip.dst", "k8s.src.name", "k8s.dst.name", "k8s.capture.pod.name", "k8s.l7")
-    ports = {row[0]: row[2] for row in rows}
-    check_equal({(ports[path], port) for path, port in asked["plaintext"]}, encrypted, "ports of the encrypted connections")
-    check_equal(sorted(rows), sorted((path, port, ports[path], "10.244.1.3", "10.244.1.2", "shop/client", "shop/server",
-                                      f"shop/{end}", "http") for path, port in asked["plaintext"] for end in ENDS), "requests")
-    answers = tools.fields(paths["plaintext"], f"http.response && {PLAINTEXT}", "tcp.dstport", "ip.src", "ip.dst",
-                           "k8s.src.name", "k8s.capture.pod.name", "http.file_data")
-    check_equal(sorted((*row[:5], body_text(row[5]).strip()) for row in answers),
-                sorted((ports[path], "10.244.1.2", "10.244.1.3", "shop/server", f"shop/{end}", f"you asked for {path}")
-                       for path, _ in asked["plaintext"] for end in ENDS), "answers")
-    # Begun and ended by the same two ends; nothing without addresses.
-    for flag in ("syn", "fin"):
-        check_equal(len(tools.fields(paths["plaintext"], f"tcp.flags.{flag} == 1 && {PLAINTEXT} && ip.addr == 10.244.1.3", "frame.number")),
-                    2 * len(rows), f"{flag} of both sides, at both ends")
-    check_equal(tools.fields(paths["plaintext"], f"{PLAINTEXT} && ip.addr == 0.0.0.0", "frame.number"), [], "packets without addresses")
-    check_equal(tools.fields(paths["plaintext"], f"tcp.analysis.flags && {PLAINTEXT}", "_ws.col.Info"), [], "anything strange")
-    check_equal(tools.fields(paths["auto"], PLAINTEXT, "frame.number"), [], "plaintext beside secrets")
-    # The second sight of a packet is a retransmission to the dissector of TCP.
-    check_equal(tools.fields(paths["auto"], "http.request && tls", "http.request.uri"), [(path,) for path, _ in asked["auto"]], "decrypted")
-
-
 def nss_database(cluster):
     """The server's certificate as NSS wants it; also for the client, which needs some database."""
     folder = f"{cluster.folder}/nss"
@@ -282,11 +191,8 @@ def of_nss(folder):
         check_equal(sum(getattr(packet, flag) for packet in packets), 2 * count, flag)
 
 
-if __name__ == "__main__":
-    main(of_both_ends, of_memory, of_nss)
-=======
 # A client that keeps its connection, and asks on it for what it is told.
-CLIENT = """
+KEEPING = """
 import ssl, socket, sys
 context = ssl.create_default_context(cafile=sys.argv[1])
 with socket.create_connection(("10.244.1.2", 8443), 20) as plain, context.wrap_socket(plain, server_hostname="10.244.1.2") as tls:
@@ -303,7 +209,7 @@ with socket.create_connection(("10.244.1.2", 8443), 20) as plain, context.wrap_s
 
 class Client:
     def __init__(self, cluster):
-        self.process = cluster.spawn("client", [sys.executable, "-c", CLIENT, f"{cluster.folder}/tls.crt"], text=True,
+        self.process = cluster.spawn("client", [sys.executable, "-c", KEEPING, f"{cluster.folder}/tls.crt"], text=True,
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         check_equal(self.process.stdout.readline(), "ready\n", "the client is connected")
 
@@ -368,5 +274,4 @@ def joined_later(folder):
 
 
 if __name__ == "__main__":
-    main(of_both_ends, joined_later)
->>>>>>> w-calib
+    main(of_both_ends, of_memory, of_nss, joined_later)
