@@ -338,7 +338,8 @@ static __always_inline void pass_by(const struct tls_session *key, __u8 directio
         return;
     }
     __sync_fetch_and_add(&connection->offsets[direction & 1], length);
-    if (!has_secrets(key) || wanted(current_netns()) & TAKE_EVERY) {
+    const struct plaintext_wanted *which = wanted(current_netns());
+    if (which && is_wanted(which, secrets_ns(key))) {
         __sync_fetch_and_add(&unreadable, length);
     }
 }

@@ -216,6 +216,12 @@ static void load(Kernel *self)
 }
 
 /* Whether it is what is taken already. */
+static unsigned taken_of(const Kernel *self, uint64_t inode)
+{
+    const TlsWanted *taken = g_hash_table_lookup(self->namespaces, &inode);
+    return taken ? taken->take : 0;
+}
+
 static bool is_taken(const Kernel *self, const TlsWanted *wanted)
 {
     const TlsWanted *taken = g_hash_table_lookup(self->namespaces, &wanted->netns_inode);
