@@ -194,9 +194,9 @@ static GByteArray *whole_hello(const uint8_t *extensions, uint8_t length)
 static bool may_be_outer(const GByteArray *packet, guint length)
 {
     g_autofree uint8_t *exact = g_memdup2(packet->data, length);
-    const uint8_t *random = NULL;
-    g_assert_cmpint(tls_hello_find(RAW, exact, length, &random), ==, TLS_HELLO_RANDOM);
-    return tls_hello_may_be_outer(random, exact + length);
+    TlsHelloFields fields;
+    g_assert_cmpint(tls_hello_find(RAW, exact, length, &fields), ==, TLS_HELLO_RANDOM);
+    return tls_hello_may_be_outer(fields.random, exact + length);
 }
 
 static void test_outer(void)
