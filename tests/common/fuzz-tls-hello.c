@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const uint8_t *random;
+    TlsHelloFields fields;
     if (size > 0 && tls_hello_find(data[0], data + 1, size - 1, &fields) == TLS_HELLO_RANDOM) {
         tls_hello_may_be_outer(fields.random, data + size);
     }
