@@ -370,6 +370,25 @@ static void on_secrets(const Message *m, const ProtobufCBinaryData *key_log)
         key_wait_secrets(c->key_wait, key_log->data, key_log->len);
 }
 
+static void on_facts(const Message *m, const StreamMessage *message)
+{
+    Remora__V1__Fact fact;
+    for (size_t i = 0; stream_message_fact(message, i, &fact); i++) {
+        switch (fact.body_case) {
+        case REMORA__V1__FACT__BODY_TLS_SECRETS:
+            on_secrets(m, &fact.tls_secrets->key_log);
+            break;
+        case REMORA__V1__FACT__BODY_NOTICE:
+            notices_add(m->collector->notices, m->now_ns, fact.notice->subject,
+                        fact.notice->message);
+            break;
+        default:
+            collector_fact(m->collector, m->node, &fact, m->now_ns);
+            break;
+        }
+    }
+}
+
 static void on_body(const Message *m, const StreamMessage *message)
 {
     const Remora__V1__StreamResponse *response = message->response;
@@ -384,15 +403,11 @@ static void on_body(const Message *m, const StreamMessage *message)
         on_identity(m, response->identity);
         break;
     case STREAM_TLS_SECRETS:
-        on_secrets(m, &response->tls_secrets->key_log);
-        break;
     case STREAM_TRANSLATION:
     case STREAM_SOCKET_OWNER:
-        collector_fact(m->collector, m->node, message, m->now_ns);
-        break;
     case STREAM_NOTICE:
-        notices_add(m->collector->notices, m->now_ns, response->notice->subject,
-                    response->notice->message);
+    case STREAM_FACTS:
+        on_facts(m, message);
         break;
     case STREAM_LOSS:
         on_loss(m, response->loss);
