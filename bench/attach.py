@@ -16,6 +16,7 @@ ENDPOINT = "127.0.0.1:7777"
 BREAKPOINT = 0xCC
 ROUNDS = 5
 LIBSSL_MS, GO_MS, KNOWN_MS = 100, 1000, 100
+MEMORY_MB = 9  # docs/tls.md reckons it
 SLOWEST_S = 20
 
 
@@ -86,10 +87,10 @@ class Attach(Bench):
             os.kill(process.pid, signal.SIGSTOP)
         return process
 
-    def stream(self):
-        """(remoradump, when the node had its request)"""
+    def stream(self, mode="keys"):
+        """remoradump, as soon as the node has had its request."""
         before = os.path.getsize(self.log)
-        dump = self.remoradump("--endpoint", ENDPOINT, "--tls", "keys", "-w", os.path.join(self.folder, "c.pcapng"),
+        dump = self.remoradump("--endpoint", ENDPOINT, "--tls", mode, "-w", os.path.join(self.folder, "c.pcapng"),
                                "udp port 9", stderr=subprocess.DEVNULL)
         with open(self.log, encoding="utf-8") as log:
             log.seek(before)
@@ -126,14 +127,33 @@ def row(report, what, times, most):
     report.add_most(what, statistics.median(times), max(times), most, "ms")
 
 
-def anonymous_mb(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return int(re.search(r"RssAnon:\s+(\d+) kB", status.read())[1]) / 1024
+def resident_mb(pid):
+    """Memory of its own and what it shares with the kernel but packet rings: BPF's and perf's rings."""
+    with open(f"/proc/{pid}/smaps", encoding="ascii") as smaps:
+        parts = re.findall(r"^[0-9a-f]+-[0-9a-f]+ (.*)\n(?:.*\n)*?Rss:\s+(\d+) kB", smaps.read(), re.M)
+    return sum(int(size) for name, size in parts if "socket:" not in name) / 1024
+
+
+def memory(bench):
+    """Of the node with a stream that asks for secrets, and with a hook, above that with one that does not."""
+    path, sizes = bench.copy("libssl"), []
+    for mode in ("off", "keys"):
+        process, dump = bench.start("libssl", path), bench.stream(mode)
+        wait_for(bench.captured, "capture")
+        if mode == "keys":
+            milliseconds_until(lambda p=process: is_hooked(p.pid, path, bench.offsets["libssl"]))
+        sizes.append(resident_mb(bench.node.pid))
+        bench.kill(dump, signal.SIGINT)
+        bench.kill(process, signal.SIGKILL)
+    return sizes
 
 
 def run(build, report):
     with tempfile.TemporaryDirectory(prefix="remora-bench-") as folder, Attach(build, folder) as bench:
         bench.prepare()
+        without, with_secrets = memory(bench)
+        report.add_most("remora-node's memory for TLS, before there are secrets", with_secrets - without, with_secrets,
+                        MEMORY_MB, "MB")
         for kind, most in (("libssl", LIBSSL_MS), ("Go", GO_MS)):
             what = f"{kind}, {os.path.getsize(bench.files[kind]) / 1e6:.1f} MB, hooked after"
             row(report, f"{what} a stream's request", [bench.by_request(kind) for _ in range(ROUNDS)], most)

@@ -18,7 +18,6 @@ from traffic import Bench, wait_for
 ENDPOINT = "127.0.0.1:7777"
 SECONDS = 3
 PAIRS = 9  # at least: runs are short, as the machine's speed changes from one half of a minute to the next
-MEMORY_MB = 12  # of the node, for TLS: docs/tls.md reckons it
 KINDS = {"requests over connections that stay": ([], 0.99), "new connections": (["-H", "Connection: close"], 0.97)}
 
 NGINX = """
@@ -49,7 +48,6 @@ class Https(Bench):
             file.write(NGINX.format(folder=self.folder))
         self.nginx = self.spawn("sink", ["nginx", "-c", f"{self.folder}/nginx.conf"], log="nginx.log")
         self.wait_port("sink", 8443)
-        self.memory = {}  # of the node, MB: before anybody asked for secrets, and at most since
 
     def place(self, load, others):
         """Which processors wrk and nginx use, and which all others."""
@@ -71,8 +69,6 @@ class Https(Bench):
                 text = subprocess.run(self.entering("client", ["wrk", "-t1", "-c16", f"-d{seconds}s", *words,
                                                              "https://10.244.1.2:8443/"]), check=True, text=True,
                                       preexec_fn=lambda: os.sched_setaffinity(0, self.load), capture_output=True).stdout
-            mega = attach.anonymous_mb(self.node.pid)
-            self.memory[mode] = max(self.memory.get(mode, 0), mega) if mode == "keys" else self.memory.get(mode, mega)
         finally:
             self.kill(dump, signal.SIGINT)
         if (mode == "keys") != has_secrets(out):
@@ -94,7 +90,6 @@ def run(build, report, pairs):
         if len(processors) > 1:
             places = {"hooks alone, node and reader elsewhere": (processors[:1], processors[1:]), **places}
         bench.place(processors, processors)
-        bench.rate([], "off")
         for place, (load, others) in places.items():
             bench.place(load, others)
             for what, (words, least) in KINDS.items():
@@ -102,6 +97,4 @@ def run(build, report, pairs):
                                                          lambda w=words: bench.rate(w, "off"), max(pairs, PAIRS))
                 report.add_least(f"HTTPS with TLS secrets taken at both ends against without: {what}; {place}", ours, theirs,
                                  (median, low, high), least, "a second")
-        report.add_most("remora-node's memory with TLS secrets taken, above that without", bench.memory["keys"] -
-                        bench.memory["off"], bench.memory["keys"], MEMORY_MB, "MB")
     attach.run(build, report)
