@@ -16,7 +16,7 @@ ENDPOINT = "127.0.0.1:7777"
 BREAKPOINT = 0xCC
 ROUNDS = 5
 LIBSSL_MS, GO_MS, KNOWN_MS = 100, 1000, 100
-MEMORY_MB = 9  # docs/tls.md reckons it
+MEMORY_MB = 16  # docs/tls.md reckons it
 SLOWEST_S = 20
 
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -105,12 +104,6 @@ static void tell_not_loaded(Kernel *self, const char *subject, int error, const 
     tell_problem(self, subject, text);
 }
 
-/* libbpf has read the kernel's types to load a program, 5 to 10 MB, and needs them no more. */
-static void give_memory_back(void)
-{
-    malloc_trim(0);
-}
-
 static void unload_plaintext(Kernel *self)
 {
     if (self->plaintext) {
@@ -123,7 +116,6 @@ static void load_plaintext(Kernel *self)
 {
     g_autofree char *message = NULL;
     int error = plaintext_hooks_new(self->hooks, on_plaintext, self, &self->plaintext, &message);
-    give_memory_back();
     if (error) {
         tell_not_loaded(self, subject_plaintext, error, message);
         return;
@@ -168,7 +160,6 @@ static void load(Kernel *self)
     /* Secrets pass through this process's memory from now on. */
     prctl(PR_SET_DUMPABLE, 0);
     int error = tls_hooks_new(on_secret, self, &self->hooks, &message);
-    give_memory_back();
     if (error) {
         tell_not_loaded(self, subject_keys, error, message);
         return;
