@@ -31,7 +31,7 @@
 #define QUEUE_FACTS_RUN       1024u            /* then packets that are due have their turn */
 #define QUEUE_FACTS_TOGETHER  256u             /* in one message, */
 #define QUEUE_FACTS_JOINED    (64u * 1024u)    /* and bytes of these, but for one longer fact */
-#define QUEUE_FACTS_GATHER_NS (20u * 1000000u) /* from one such message to the next */
+#define QUEUE_FACTS_GATHER_NS (10u * 1000000u) /* from one such message to the next */
 
 typedef struct Queue Queue;
 
