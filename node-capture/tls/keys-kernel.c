@@ -15,7 +15,7 @@
 #define PLAINTEXT_POLL_MS 10 /* its program wakes nobody for little */
 /* After secrets were told, further ones are gathered for so long: many connections wake us, and
  * those behind us, once. Those of a quiet time are told at once. */
-#define GATHER_NS  (20u * 1000000ull)
+#define GATHER_NS  (5u * 1000000ull)
 #define FD_EVENTS  5
 #define PLAINTEXTS (TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY)
 #define WRONG \
