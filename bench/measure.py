@@ -73,6 +73,14 @@ class Report:
                          f"{'' if target is None else f'at most {target:g}'} | {'yes' if ok else 'NO'} |")
         print(self.rows[-1], flush=True)
 
+    def add_most(self, what, median, highest, target, unit):
+        """A plain number with a limit, of several runs."""
+        ok = target is None or median <= target
+        self.met &= ok
+        self.rows.append(f"| {what} | {median:.3g} |  | {unit} | highest {highest:.3g} | "
+                         f"{'' if target is None else f'at most {target:g}'} | {'yes' if ok else 'NO'} |")
+        print(self.rows[-1], flush=True)
+
     def add_least(self, what, ours, theirs, ratio, target, unit):
         median, low, high = ratio
         ok = median >= target

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What hooks on both ends cost HTTPS: wrk against nginx, both in pods of a stream that asks for TLS secrets, against the same with
 a stream that does not. The stream's filter takes one packet alone, as all would cost far more: secrets are written to a file that
-has an interface."""
+has an interface.
+
+Twice: node and reader on a processor of their own, wrk and nginx on another one, which is what the hooks alone cost; and all
+four on the same processors, where secrets and who they are of have to be carried as well. Then how soon hooks are there."""
 import os
 import re
 import signal
 import subprocess
 import tempfile
 
-from measure import paired
+import attach
+from measure import descendants, paired
 from traffic import Bench, wait_for
 
 ENDPOINT = "127.0.0.1:7777"
-SECONDS = 6
+SECONDS = 3
+PAIRS = 9  # at least: runs are short, as the machine's speed changes from one half of a minute to the next
 KINDS = {"requests over connections that stay": ([], 0.99), "new connections": (["-H", "Connection: close"], 0.97)}
 
 NGINX = """
@@ -41,20 +46,29 @@ class Https(Bench):
                        check=True, capture_output=True)
         with open(f"{self.folder}/nginx.conf", "w", encoding="ascii") as file:
             file.write(NGINX.format(folder=self.folder))
-        self.spawn("sink", ["nginx", "-c", f"{self.folder}/nginx.conf"], log="nginx.log")
+        self.nginx = self.spawn("sink", ["nginx", "-c", f"{self.folder}/nginx.conf"], log="nginx.log")
         self.wait_port("sink", 8443)
+
+    def place(self, load, others):
+        """Which processors wrk and nginx use, and which all others."""
+        self.load, self.others = load, others
+        for pid in descendants(self.nginx.pid):
+            os.sched_setaffinity(pid, load)
+        for thread in os.listdir(f"/proc/{self.node.pid}/task"):
+            os.sched_setaffinity(int(thread), others)
 
     def rate(self, words, mode):
         """Requests a second that wrk counts, while a stream with that mode of TLS is open."""
         out = os.path.join(self.folder, "capture.pcapng")
-        dump = self.remoradump("--endpoint", ENDPOINT, "--tls", mode, "-w", out, "udp port 9", stderr=subprocess.DEVNULL)
+        dump = self.remoradump("--endpoint", ENDPOINT, "--tls", mode, "-w", out, "udp port 9", stderr=subprocess.DEVNULL,
+                               preexec_fn=lambda: os.sched_setaffinity(0, self.others))
         try:
             wait_for(self.captured, "capture")
             subprocess.run(self.entering("client", ["bash", "-c", "echo > /dev/udp/10.244.1.2/9"]), check=True)
             for seconds in (1, SECONDS):  # the first one to have everything hooked and warm
                 text = subprocess.run(self.entering("client", ["wrk", "-t1", "-c16", f"-d{seconds}s", *words,
                                                              "https://10.244.1.2:8443/"]), check=True, text=True,
-                                      capture_output=True).stdout
+                                      preexec_fn=lambda: os.sched_setaffinity(0, self.load), capture_output=True).stdout
         finally:
             self.kill(dump, signal.SIGINT)
         if (mode == "keys") != has_secrets(out):
@@ -70,9 +84,17 @@ def has_secrets(path):
 def run(build, report, pairs):
     with tempfile.TemporaryDirectory(prefix="remora-bench-") as folder, Https(build, folder) as bench:
         bench.start_nginx()
-        bench.start_remora()
-        for what, (words, least) in KINDS.items():
-            median, low, high, ours, theirs = paired(lambda w=words: bench.rate(w, "keys"), lambda w=words: bench.rate(w, "off"),
-                                                     pairs)
-            report.add_least(f"HTTPS with TLS secrets taken at both ends against without: {what}", ours, theirs,
-                             (median, low, high), least, "a second")
+        bench.node = bench.start_remora()
+        processors = sorted(os.sched_getaffinity(0))
+        places = {"all on the same processors": (processors, processors)}
+        if len(processors) > 1:
+            places = {"hooks alone, node and reader elsewhere": (processors[:1], processors[1:]), **places}
+        bench.place(processors, processors)
+        for place, (load, others) in places.items():
+            bench.place(load, others)
+            for what, (words, least) in KINDS.items():
+                median, low, high, ours, theirs = paired(lambda w=words: bench.rate(w, "keys"),
+                                                         lambda w=words: bench.rate(w, "off"), max(pairs, PAIRS))
+                report.add_least(f"HTTPS with TLS secrets taken at both ends against without: {what}; {place}", ours, theirs,
+                                 (median, low, high), least, "a second")
+    attach.run(build, report)

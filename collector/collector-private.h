@@ -74,7 +74,7 @@ void collector_message(Collector *collector, NodeStream *node, MergeBuffer *buff
                        uint64_t now_ns);
 /* A Translation or SocketOwner of the node, which has said hello (fact-messages.c). What cannot be
  * used is left out with a note. */
-void collector_fact(Collector *collector, NodeStream *node, const StreamMessage *message,
+void collector_fact(Collector *collector, NodeStream *node, const Remora__V1__Fact *fact,
                     uint64_t now_ns);
 /* Says in the file which nodes are away at the end. */
 void collector_tell_of_absent(Collector *collector);

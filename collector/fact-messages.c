@@ -41,15 +41,15 @@ static void on_socket_owner(Collector *collector, NodeStream *node,
              "processes");
 }
 
-void collector_fact(Collector *collector, NodeStream *node, const StreamMessage *message,
+void collector_fact(Collector *collector, NodeStream *node, const Remora__V1__Fact *fact,
                     uint64_t now_ns)
 {
-    switch (message->type) {
-    case STREAM_TRANSLATION:
-        on_translation(collector, node, message->response->translation, now_ns);
+    switch (fact->body_case) {
+    case REMORA__V1__FACT__BODY_TRANSLATION:
+        on_translation(collector, node, fact->translation, now_ns);
         break;
-    case STREAM_SOCKET_OWNER:
-        on_socket_owner(collector, node, message->response->socket_owner, now_ns);
+    case REMORA__V1__FACT__BODY_SOCKET_OWNER:
+        on_socket_owner(collector, node, fact->socket_owner, now_ns);
         break;
     default:
         break;

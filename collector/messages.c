@@ -394,6 +394,24 @@ static void on_notice(const Message *m, const Remora__V1__Notice *notice)
               node_stream_name(node));
 }
 
+static void on_facts(const Message *m, const StreamMessage *message)
+{
+    Remora__V1__Fact fact;
+    for (size_t i = 0; stream_message_fact(message, i, &fact); i++) {
+        switch (fact.body_case) {
+        case REMORA__V1__FACT__BODY_TLS_SECRETS:
+            on_secrets(m, &fact.tls_secrets->key_log);
+            break;
+        case REMORA__V1__FACT__BODY_NOTICE:
+            on_notice(m, fact.notice);
+            break;
+        default:
+            collector_fact(m->collector, m->node, &fact, m->now_ns);
+            break;
+        }
+    }
+}
+
 static void on_body(const Message *m, const StreamMessage *message)
 {
     const Remora__V1__StreamResponse *response = message->response;
@@ -408,14 +426,11 @@ static void on_body(const Message *m, const StreamMessage *message)
         on_identity(m, response->identity);
         break;
     case STREAM_TLS_SECRETS:
-        on_secrets(m, &response->tls_secrets->key_log);
-        break;
     case STREAM_TRANSLATION:
     case STREAM_SOCKET_OWNER:
-        collector_fact(m->collector, m->node, message, m->now_ns);
-        break;
     case STREAM_NOTICE:
-        on_notice(m, response->notice);
+    case STREAM_FACTS:
+        on_facts(m, message);
         break;
     case STREAM_LOSS:
         on_loss(m, response->loss);

@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <glib.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +20,9 @@ enum {
     RESPONSE_SEQUENCE = 1,
     RESPONSE_HELLO = REMORA__V1__STREAM_RESPONSE__BODY_HELLO,
     RESPONSE_PACKETS = REMORA__V1__STREAM_RESPONSE__BODY_PACKETS,
-    RESPONSE_LAST = REMORA__V1__STREAM_RESPONSE__BODY_NOTICE,
+    RESPONSE_FACTS = REMORA__V1__STREAM_RESPONSE__BODY_FACTS,
+    RESPONSE_LAST = RESPONSE_FACTS,
+    FACTS_FACT = 1,
 };
 
 enum {
@@ -35,7 +36,17 @@ enum {
 /* StreamMessageType follows the field numbers of the bodies. */
 static_assert(RESPONSE_HELLO - 1 == STREAM_HELLO, "order of bodies");
 static_assert(RESPONSE_PACKETS - 1 == STREAM_PACKETS, "order of bodies");
-static_assert(RESPONSE_LAST - 1 == STREAM_NOTICE, "order of bodies");
+static_assert(RESPONSE_LAST - 1 == STREAM_FACTS, "order of bodies");
+
+/* A fact alone and one among several are the same bytes. */
+#define SAME(body)                                                   \
+    static_assert((int)REMORA__V1__FACT__BODY_##body ==              \
+                      (int)REMORA__V1__STREAM_RESPONSE__BODY_##body, \
+                  "a fact")
+SAME(TLS_SECRETS);
+SAME(TRANSLATION);
+SAME(SOCKET_OWNER);
+SAME(NOTICE);
 
 typedef struct Reader {
     const uint8_t *at, *end;
@@ -210,6 +221,25 @@ int stream_message_decode(const uint8_t *bytes, size_t length, StreamMessage *re
     return 0;
 }
 
+bool stream_message_fact(const StreamMessage *message, size_t index, Remora__V1__Fact *ret)
+{
+    const Remora__V1__StreamResponse *response = message->response;
+    if (message->type == STREAM_FACTS) {
+        if (index >= response->facts->n_facts)
+            return false;
+        *ret = *response->facts->facts[index];
+        return true;
+    }
+    bool is_fact = message->type == STREAM_TLS_SECRETS || message->type == STREAM_TRANSLATION ||
+                   message->type == STREAM_SOCKET_OWNER || message->type == STREAM_NOTICE;
+    if (!is_fact || index > 0)
+        return false;
+    *ret = (Remora__V1__Fact)REMORA__V1__FACT__INIT;
+    ret->body_case = (Remora__V1__Fact__BodyCase)response->body_case;
+    ret->notice = response->notice; /* of a union of pointers */
+    return true;
+}
+
 void stream_message_clear(StreamMessage *message)
 {
     if (message->response)
@@ -260,6 +290,19 @@ size_t stream_packets_header(uint8_t *header, uint64_t sequence, const StreamPac
 size_t stream_sequence_header(uint8_t *header, uint64_t sequence)
 {
     return (size_t)(write_uint(header, RESPONSE_SEQUENCE, sequence) - header);
+}
+
+uint8_t *stream_facts_append(uint8_t *at, const uint8_t *response, size_t length)
+{
+    at = write_varint(write_key(at, FACTS_FACT, WIRE_BYTES), length);
+    memcpy(at, response, length);
+    return at + length;
+}
+
+size_t stream_facts_header(uint8_t *header, uint64_t sequence, size_t length)
+{
+    uint8_t *at = write_uint(header, RESPONSE_SEQUENCE, sequence);
+    return (size_t)(write_varint(write_key(at, RESPONSE_FACTS, WIRE_BYTES), length) - header);
 }
 
 void stream_response_encode(Remora__V1__StreamResponse *response, uint64_t sequence, uint8_t **ret,

@@ -4,12 +4,14 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "proto/remora.pb-c.h"
 
-#define REMORA_PROTOCOL_VERSION    1u
+#define REMORA_PROTOCOL_VERSION    2u
+#define REMORA_PROTOCOL_FACTS      2u /* from here on several facts may come in one message */
 #define REMORA_METHOD_STREAM       "/remora.v1.Capture/Stream"
 #define REMORA_METHOD_GET_STATUS   "/remora.v1.Capture/GetStatus"
 #define REMORA_METHOD_LIST_TARGETS "/remora.v1.Capture/ListTargets"
@@ -33,6 +35,7 @@ typedef enum StreamMessageType {
     STREAM_TRANSLATION,
     STREAM_SOCKET_OWNER,
     STREAM_NOTICE,
+    STREAM_FACTS,
 } StreamMessageType;
 
 typedef struct StreamPackets {
@@ -57,6 +60,11 @@ typedef struct StreamMessage {
 int stream_message_decode(const uint8_t *bytes, size_t length, StreamMessage *ret);
 void stream_message_clear(StreamMessage *message);
 
+/* The facts that the message has, one or several: false beyond the last one, and for messages of
+ * any other type. *ret refers to what the message owns. A fact that this version does not know has
+ * no body. */
+bool stream_message_fact(const StreamMessage *message, size_t index, Remora__V1__Fact *ret);
+
 /* Writes what stands in front of the blocks of a Packets message to `header` (STREAM_HEADER_MAX
  * bytes); the message is that, then packets->blocks as they are. Returns the header's length. */
 size_t stream_packets_header(uint8_t *header, uint64_t sequence, const StreamPackets *packets);
@@ -64,6 +72,14 @@ size_t stream_packets_header(uint8_t *header, uint64_t sequence, const StreamPac
 /* The sequence number alone: in front of a StreamResponse that was encoded with none. Returns the
  * length. */
 size_t stream_sequence_header(uint8_t *header, uint64_t sequence);
+
+/* Appends a StreamResponse that was encoded with no sequence number, of one fact, to a Facts
+ * message in `at`. Room for STREAM_FACT_EXTRA bytes besides the response is needed. Returns the
+ * end. */
+#define STREAM_FACT_EXTRA 6u
+uint8_t *stream_facts_append(uint8_t *at, const uint8_t *response, size_t length);
+/* What stands in front of `length` such bytes, in STREAM_HEADER_MAX bytes. Returns its length. */
+size_t stream_facts_header(uint8_t *header, uint64_t sequence, size_t length);
 
 /* Unpacks a message of any other type (requests, the answers of unary calls) in bounded memory:
  * what TYPE__unpack() does, but that takes up to a hundred times the message's length, and time

@@ -146,6 +146,21 @@ static void encode_packets(QueueMessage *message, uint64_t sequence, EncodedMess
     }
 }
 
+static void encode_facts(const QueueMessage *message, uint64_t sequence, EncodedMessage *ret)
+{
+    uint8_t *bytes = g_malloc(message->facts_bytes + message->n_facts * STREAM_FACT_EXTRA);
+    uint8_t *end = bytes;
+    for (size_t i = 0; i < message->n_facts; i++) {
+        const Fact *fact = message->facts[i];
+        end = stream_facts_append(end, fact_message(fact), fact->length);
+    }
+    size_t length = (size_t)(end - bytes);
+    ret->pieces[0] =
+        (RpcBytes){ret->header, stream_facts_header(ret->header, sequence, length), NULL, NULL};
+    ret->pieces[1] = (RpcBytes){bytes, length, g_free, bytes};
+    ret->n_pieces = 2;
+}
+
 /* Copied by the transport, as it is short. */
 static void encode_fact(const Fact *fact, uint64_t sequence, EncodedMessage *ret)
 {
@@ -169,8 +184,12 @@ void encode_queue_message(QueueMessage *message, uint64_t sequence, const NodeIn
     case QUEUE_SYNCED:
         encode_identity(message->entity, message->deleted_ns, sequence, ret);
         break;
-    case QUEUE_FACT:
-        encode_fact(message->fact, sequence, ret);
+    case QUEUE_FACTS:
+        if (message->n_facts == 1) {
+            encode_fact(message->facts[0], sequence, ret);
+        } else {
+            encode_facts(message, sequence, ret);
+        }
         break;
     case QUEUE_LOSS:
         encode_loss(&message->loss, sequence, info, ret);

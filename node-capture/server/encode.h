@@ -15,8 +15,8 @@ typedef struct EncodedMessage {
     uint8_t header[STREAM_HEADER_MAX];
 } EncodedMessage;
 
-/* The pieces own what they refer to, but for `header` and the bytes of a fact (which belong to
- * `message`): rpc_call_send() copies these. Batches are taken out of `message`. */
+/* The pieces own what they refer to, but for `header` and the bytes of a fact alone (which belong
+ * to `message`): rpc_call_send() copies these. Batches are taken out of `message`. */
 void encode_queue_message(QueueMessage *message, uint64_t sequence, const NodeInfo *info,
                           const StreamWish *wish, EncodedMessage *ret);
 void encode_hello(uint64_t sequence, const NodeInfo *info, const StreamWish *wish,

@@ -12,10 +12,12 @@
 #define COPY_BYTES  (64u * 1024u) /* memory for copies is taken in such pieces */
 
 struct Queue {
-    GQueue steps;       /* of QueueStep *, at least one */
-    GQueue facts;       /* of Fact * */
-    size_t facts_bytes; /* of their messages */
-    unsigned facts_run; /* sent one behind the other */
+    GQueue steps;            /* of QueueStep *, at least one */
+    GQueue facts;            /* of Fact * */
+    size_t facts_bytes;      /* of their messages */
+    unsigned facts_run;      /* sent one behind the other */
+    unsigned facts_together; /* at most, in one message */
+    uint64_t facts_due_ns;   /* monotonic: facts are gathered up to here */
     Batch *filling; /* batch of the step before the last, if it is ours alone and may still grow */
     Filter *filter;
     uint32_t snap_length;
@@ -280,10 +282,16 @@ Queue *queue_new(uint64_t limit_bytes, uint32_t snap_length, Filter *filter)
     queue->limit_bytes = limit_bytes;
     queue->snap_length = snap_length;
     queue->filter = filter;
+    queue->facts_together = QUEUE_FACTS_TOGETHER;
     queue->interfaces = g_hash_table_new_full(NULL, NULL, NULL,
                                               (GDestroyNotify)(void (*)(void))node_interface_unref);
     push_step(queue);
     return queue;
+}
+
+void queue_facts_apart(Queue *queue)
+{
+    queue->facts_together = 1;
 }
 
 Queue *queue_free(Queue *queue)
@@ -436,11 +444,47 @@ static bool packets_are_due(const Queue *queue, uint64_t now_ns)
            now_ns >= queue->packets_due_ns;
 }
 
-/* Whether the next fact goes first. */
+static uint64_t heartbeat_due_ns(const Queue *queue)
+{
+    return queue->told_ns + QUEUE_HEARTBEAT_NS;
+}
+
+/* When they go, though further ones may come. What else is due may not overtake them. */
+static uint64_t facts_due_ns(const Queue *queue, const QueueStep *step)
+{
+    bool enough = queue->facts_together == 1 || queue->facts.length >= queue->facts_together ||
+                  queue->facts_bytes >= QUEUE_FACTS_JOINED;
+    if (enough || queue->finishing) {
+        return 0;
+    }
+    uint64_t next_ns = step->batch ? queue->packets_due_ns : heartbeat_due_ns(queue);
+    return MIN(queue->facts_due_ns, next_ns);
+}
+
+/* Whether the next facts go first. */
 static bool facts_are_due(const Queue *queue, const QueueStep *step, uint64_t now_ns)
 {
-    return queue->facts.length > 0 &&
-           (queue->facts_run < QUEUE_FACTS_RUN || !step->batch || !packets_are_due(queue, now_ns));
+    bool packets = step->batch && packets_are_due(queue, now_ns);
+    if (queue->facts.length == 0 || (packets && queue->facts_run >= QUEUE_FACTS_RUN)) {
+        return false;
+    }
+    return packets || now_ns >= facts_due_ns(queue, step);
+}
+
+static void pop_facts(Queue *queue, uint64_t now_ns, QueueMessage *ret)
+{
+    const Fact *next;
+    ret->type = QUEUE_FACTS;
+    do {
+        Fact *fact = g_queue_pop_head(&queue->facts);
+        queue->facts_bytes -= fact->length;
+        queue->facts_run++;
+        ret->facts_bytes += fact->length;
+        ret->facts[ret->n_facts++] = fact;
+        next = g_queue_peek_head(&queue->facts);
+    } while (next && ret->n_facts < queue->facts_together &&
+             ret->facts_bytes + next->length <= QUEUE_FACTS_JOINED);
+    queue->facts_due_ns = now_ns + QUEUE_FACTS_GATHER_NS;
 }
 
 void queue_next(Queue *queue, uint64_t now_ns, QueueMessage *ret)
@@ -452,10 +496,7 @@ void queue_next(Queue *queue, uint64_t now_ns, QueueMessage *ret)
     } else if (step->losses) {
         pop_loss(step, ret);
     } else if (facts_are_due(queue, step, now_ns)) {
-        ret->type = QUEUE_FACT;
-        ret->fact = g_queue_pop_head(&queue->facts);
-        queue->facts_bytes -= ret->fact->length;
-        queue->facts_run++;
+        pop_facts(queue, now_ns, ret);
     } else if (step->batch) {
         if (packets_are_due(queue, now_ns)) {
             pop_packets(queue, ret);
@@ -463,7 +504,7 @@ void queue_next(Queue *queue, uint64_t now_ns, QueueMessage *ret)
             queue->packets_due_ns = now_ns + STREAM_BATCH_NS;
             queue->told_ns = now_ns;
         }
-    } else if (!queue->finishing && now_ns >= queue->told_ns + QUEUE_HEARTBEAT_NS) {
+    } else if (!queue->finishing && now_ns >= heartbeat_due_ns(queue)) {
         queue->told_watermark_ns = MAX(queue->told_watermark_ns, step->watermark_ns);
         ret->type = QUEUE_HEARTBEAT;
         ret->packets.watermark_unix_ns = queue->told_watermark_ns;
@@ -474,20 +515,25 @@ void queue_next(Queue *queue, uint64_t now_ns, QueueMessage *ret)
 uint64_t queue_due_ns(const Queue *queue)
 {
     const QueueStep *step = queue->steps.head->data;
-    if (!step_is_quiet(step) || queue->facts.length > 0) {
+    if (!step_is_quiet(step) || (step->batch && packets_are_due(queue, 0))) {
         return 0;
     }
-    if (step->batch) {
-        return packets_are_due(queue, 0) ? 0 : queue->packets_due_ns;
+    if (queue->facts.length > 0) {
+        return facts_due_ns(queue, step);
     }
-    return queue->finishing ? UINT64_MAX : queue->told_ns + QUEUE_HEARTBEAT_NS;
+    if (step->batch) {
+        return queue->packets_due_ns;
+    }
+    return queue->finishing ? UINT64_MAX : heartbeat_due_ns(queue);
 }
 
 void queue_message_clear(QueueMessage *message)
 {
     node_interface_unref(message->interface);
     entity_unref(message->entity);
-    fact_unref(message->fact);
+    for (size_t i = 0; i < message->n_facts; i++) {
+        fact_unref(message->facts[i]);
+    }
     queue_loss_clear(&message->loss);
     for (size_t i = 0; i < message->n_batches; i++) {
         if (message->batches[i]) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What one subscriber is still to be told, in order: packets, losses, interfaces, identity,
  * watermarks. Facts go ahead of the packets, but for the identity events that stand before these.
+ * The first of a quiet time goes at once; further ones are gathered, but not beyond the next
+ * message.
  *
  * Packets are references to shared batches, or copies where the subscriber wants less than others
  * (filter, snap length). They are bounded by bytes: the oldest go first, and a loss stands in their
@@ -26,7 +28,10 @@
 #define QUEUE_BATCHES_MAX     32u /* joined in one message */
 #define QUEUE_FACTS_MAX       (4u * FACTS_MAX)
 #define QUEUE_FACTS_BYTES_MAX (64u << 20)
-#define QUEUE_FACTS_RUN       1024u /* then packets that are due have their turn */
+#define QUEUE_FACTS_RUN       1024u            /* then packets that are due have their turn */
+#define QUEUE_FACTS_TOGETHER  256u             /* in one message, */
+#define QUEUE_FACTS_JOINED    (64u * 1024u)    /* and bytes of these, but for one longer fact */
+#define QUEUE_FACTS_GATHER_NS (10u * 1000000u) /* from one such message to the next */
 
 typedef struct Queue Queue;
 
@@ -56,7 +61,7 @@ typedef enum QueueMessageType {
     QUEUE_INTERFACE,
     QUEUE_IDENTITY,
     QUEUE_SYNCED,
-    QUEUE_FACT,
+    QUEUE_FACTS,
     QUEUE_LOSS,
     QUEUE_PACKETS,
     QUEUE_HEARTBEAT,
@@ -65,11 +70,13 @@ typedef enum QueueMessageType {
 /* To be cleared with queue_message_clear(), which drops the references that are left in it. */
 typedef struct QueueMessage {
     QueueMessageType type;
-    NodeInterface *interface; /* INTERFACE */
-    Entity *entity;           /* IDENTITY */
-    uint64_t deleted_ns;      /* IDENTITY; 0: it is there */
-    Fact *fact;               /* FACT */
-    QueueLoss loss;           /* LOSS */
+    NodeInterface *interface;          /* INTERFACE */
+    Entity *entity;                    /* IDENTITY */
+    uint64_t deleted_ns;               /* IDENTITY; 0: it is there */
+    Fact *facts[QUEUE_FACTS_TOGETHER]; /* FACTS */
+    size_t n_facts;
+    size_t facts_bytes; /* of their messages */
+    QueueLoss loss;     /* LOSS */
     StreamPackets
         packets; /* PACKETS (blocks_length is the sum, blocks NULL); HEARTBEAT: the watermark */
     Batch *batches[QUEUE_BATCHES_MAX];
@@ -79,6 +86,8 @@ typedef struct QueueMessage {
 /* `limit_bytes`: memory of waiting packets. `filter` may be NULL; the queue owns it. */
 Queue *queue_new(uint64_t limit_bytes, uint32_t snap_length, Filter *filter);
 Queue *queue_free(Queue *queue); /* NULL is fine; returns NULL */
+/* The reader does not know of several in one message. */
+void queue_facts_apart(Queue *queue);
 
 void queue_interface(Queue *queue, NodeInterface *interface);
 bool queue_has_interface(const Queue *queue, uint32_t id); /* queue_interface() was called for it */

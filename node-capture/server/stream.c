@@ -207,6 +207,9 @@ void stream_open(Stream *stream)
         stream->callbacks->refused(stream, error->message, stream->userdata);
     } else {
         stream->queue = queue_new(stream->queue_bytes, stream->wish.snap_length, filter);
+        if (stream->wish.protocol_version < REMORA_PROTOCOL_FACTS) {
+            queue_facts_apart(stream->queue);
+        }
         stream->callbacks->opened(stream, stream->userdata);
     }
     g_mutex_unlock(&stream->lock);

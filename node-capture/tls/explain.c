@@ -74,6 +74,12 @@ static void print_function(TlsArch arch, const TlsKeyLog *log, FILE *out)
                                                   : place_text(arch, log->label_length, c),
             place_text(arch, log->secret, d), place_text(arch, log->secret_length, e));
     print_random(arch, log, out);
+    if (log->probe.offset != log->offset) {
+        fprintf(
+            out, "    probed at offset 0x%" PRIx64 ": there label %s, secret %s, its length %s\n",
+            log->probe.offset, place_text(arch, log->probe.label, a),
+            place_text(arch, log->probe.secret, b), place_text(arch, log->probe.secret_length, c));
+    }
 }
 
 static void print_implementation(TlsArch arch, const TlsImplementation *found, FILE *out)

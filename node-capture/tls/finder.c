@@ -8,6 +8,7 @@
 #include "node-capture/tls/key-log-function.h"
 #include "node-capture/tls/library.h"
 #include "node-capture/tls/points-find.h"
+#include "node-capture/tls/probe-point.h"
 
 static void refuse(TlsImplementation *implementation, const char *reason)
 {
@@ -114,6 +115,9 @@ int tls_find(const uint8_t *bytes, size_t length, TlsFile *ret)
     }
     if (!has_go_tls && !count) {
         memset(ret->implementations, 0, sizeof(ret->implementations));
+    }
+    for (unsigned i = 0; i < ret->n_implementations; i++) {
+        probe_point_find(&image, &ret->implementations[i].key_log);
     }
     find_points(&image, has_go_tls, ret);
     ret->work = image.work;

@@ -45,6 +45,7 @@ typedef enum TlsPlaceKind {
     TLS_GO_ARGUMENT, /* integer argument `number` of Go's register ABI, from 0 */
     TLS_GO_ROUTINE,  /* the goroutine that runs, in Go's register ABI */
     TLS_STACK,       /* 8 bytes at the stack pointer + `number` */
+    TLS_REGISTER,    /* x86-64 alone: register `number`, as instructions encode it */
 } TlsPlaceKind;
 
 typedef struct TlsPlace {
@@ -80,6 +81,13 @@ typedef enum TlsLabel {
     TLS_LABELS,
 } TlsLabel;
 
+/* Where the probe goes, at the function's entry or a little behind it, and what stands where there.
+ */
+typedef struct TlsProbe {
+    uint64_t offset; /* in the file */
+    TlsPlace session, label, label_length, secret, secret_length, random;
+} TlsProbe;
+
 /* The function and what stands where when it is entered. */
 typedef struct TlsKeyLog {
     uint64_t address, offset; /* in memory before relocation; in the file, as uprobes want it */
@@ -90,6 +98,7 @@ typedef struct TlsKeyLog {
     TlsChain random_chain; /* from the session, or unknown */
     TlsRandomOrigin random_origin;
     bool random_agrees; /* accessor and key-log function say the same */
+    TlsProbe probe;     /* probe-point.h */
 
     /* How it was found, by references to labels: */
     unsigned sites;      /* instructions that take a label's address and lead to a call with it */
@@ -134,5 +143,7 @@ int tls_place_pt_regs(TlsArch arch, TlsPlace place);
 /* "[session+0x30]+0x18": as C would have it. Returns `buffer`. */
 #define TLS_CHAIN_TEXT 96
 const char *tls_chain_text(const TlsChain *chain, char buffer[static TLS_CHAIN_TEXT]);
+/* The register that a place is, as instructions encode it; -1: it is none. */
+int tls_place_register(TlsArch arch, TlsPlace place);
 /* "rsi", "x1", "[sp+8]", "nowhere"; static or in `buffer`. */
 const char *tls_place_name(TlsArch arch, TlsPlace place, char buffer[static 16]);

@@ -143,15 +143,16 @@ static struct tls_value value_of(TlsArch arch, TlsPlace place)
 static struct tls_probe probe_of(TlsArch arch, const TlsKeyLog *log)
 {
     _Static_assert(TLS_WAY_MAX == TLS_CHAIN_MAX, "the finder's chains fit");
+    const TlsProbe *at = &log->probe;
     const TlsPlace goroutine = {.kind = log->label.kind == TLS_GO_ARGUMENT ? TLS_GO_ROUTINE
                                                                            : TLS_NOWHERE};
     struct tls_probe probe = {
-        .session = value_of(arch, log->session),
-        .label = value_of(arch, log->label),
-        .label_length = value_of(arch, log->label_length),
-        .secret = value_of(arch, log->secret),
-        .secret_length = value_of(arch, log->secret_length),
-        .random = value_of(arch, log->random),
+        .session = value_of(arch, at->session),
+        .label = value_of(arch, at->label),
+        .label_length = value_of(arch, at->label_length),
+        .secret = value_of(arch, at->secret),
+        .secret_length = value_of(arch, at->secret_length),
+        .random = value_of(arch, at->random),
         .goroutine = value_of(arch, goroutine),
         .stack_pointer = (__u16)tls_place_pt_regs(arch, (TlsPlace){TLS_STACK, 0}),
         .steps = (__u16)log->random_chain.count,
@@ -226,7 +227,7 @@ int tls_hooks_attach(TlsHooks *hooks, int fd, TlsArch arch, const TlsImplementat
         return -EINVAL;
     }
     const struct tls_probe probe = probe_of(arch, log);
-    return attach(hooks, fd, &probe, log->offset, ret_hook);
+    return attach(hooks, fd, &probe, log->probe.offset, ret_hook);
 }
 
 int tls_hooks_attach_sampling(TlsHooks *hooks, int fd, TlsArch arch, const TlsImplementation *found,
@@ -240,7 +241,7 @@ int tls_hooks_attach_sampling(TlsHooks *hooks, int fd, TlsArch arch, const TlsIm
     }
     struct tls_probe probe = probe_of(arch, log);
     probe.sampling = place + 1;
-    return attach(hooks, fd, &probe, log->offset, ret_hook);
+    return attach(hooks, fd, &probe, log->probe.offset, ret_hook);
 }
 
 int tls_hooks_detach(TlsHooks *hooks, uint64_t id)

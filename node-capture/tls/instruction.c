@@ -10,6 +10,11 @@ uint8_t instruction_argument(ElfArch arch, unsigned argument)
     return argument < sizeof(x86) ? x86[argument] : REGISTER_NONE;
 }
 
+uint8_t instruction_stack_pointer(ElfArch arch)
+{
+    return arch == ELF_ARM64 ? 31 : 4;
+}
+
 bool instruction_is_saved(ElfArch arch, unsigned reg)
 {
     if (arch == ELF_ARM64) {

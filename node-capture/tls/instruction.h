@@ -56,5 +56,6 @@ static inline bool instruction_decode(ElfArch arch, const uint8_t *bytes, size_t
 
 /* The register of an integer argument of the C ABI: 0-5 (0-7 on arm64). */
 uint8_t instruction_argument(ElfArch arch, unsigned argument);
+uint8_t instruction_stack_pointer(ElfArch arch);
 /* Does a call leave it as it was? */
 bool instruction_is_saved(ElfArch arch, unsigned reg);

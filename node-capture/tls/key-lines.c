@@ -15,13 +15,21 @@ typedef struct Known {
     char label[KEY_LINES_LABEL_MAX]; /* zeroes behind it */
 } Known;
 
+/* What waits of one namespace; none: of length 0. */
+typedef struct Waiting {
+    uint64_t netns_inode, time_ns;
+    size_t length;
+    char text[TLS_KEYS_LINES_MAX];
+} Waiting;
+
+/* Both ends of a connection are often there: their lines come in turn. */
+#define WAITING 8u
+
 struct KeyLines {
     KeyLinesCallback callback;
     void *userdata;
-    RecentSet *known;              /* of Known */
-    uint64_t netns_inode, time_ns; /* of what waits in `text` */
-    size_t length;
-    char text[TLS_KEYS_LINES_MAX];
+    RecentSet *known; /* of Known */
+    Waiting waiting[WAITING];
 };
 
 KeyLines *key_lines_new(KeyLinesCallback callback, void *userdata)
@@ -37,7 +45,7 @@ KeyLines *key_lines_free(KeyLines *lines)
 {
     if (lines) {
         recent_set_free(lines->known);
-        memset(lines->text, 0, sizeof(lines->text));
+        memset(lines->waiting, 0, sizeof(lines->waiting));
         g_free(lines);
     }
     return NULL;
@@ -53,7 +61,7 @@ static bool is_label(const char *label, size_t length)
     return length > 0 && length < KEY_LINES_LABEL_MAX;
 }
 
-static void append_hex(KeyLines *lines, const uint8_t *bytes, size_t length)
+static void append_hex(Waiting *lines, const uint8_t *bytes, size_t length)
 {
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < length; i++) {
@@ -62,13 +70,45 @@ static void append_hex(KeyLines *lines, const uint8_t *bytes, size_t length)
     }
 }
 
-void key_lines_flush(KeyLines *lines)
+static void flush(const KeyLines *lines, Waiting *waiting)
 {
-    if (lines->length > 0) {
-        lines->callback(lines->netns_inode, lines->time_ns, lines->text, lines->length,
+    if (waiting->length > 0) {
+        lines->callback(waiting->netns_inode, waiting->time_ns, waiting->text, waiting->length,
                         lines->userdata);
     }
-    lines->length = 0;
+    waiting->length = 0;
+}
+
+void key_lines_flush(KeyLines *lines)
+{
+    for (unsigned i = 0; i < WAITING; i++) {
+        flush(lines, &lines->waiting[i]);
+    }
+}
+
+/* Where that many bytes of that namespace find room. */
+static Waiting *waiting_of(KeyLines *lines, uint64_t netns_inode, uint64_t time_ns, size_t length)
+{
+    Waiting *empty = NULL;
+    for (unsigned i = 0; i < WAITING; i++) {
+        Waiting *waiting = &lines->waiting[i];
+        if (waiting->length > 0 && waiting->netns_inode == netns_inode) {
+            if (waiting->length + length <= sizeof(waiting->text)) {
+                return waiting;
+            }
+            flush(lines, waiting);
+        }
+        if (waiting->length == 0 && !empty) {
+            empty = waiting;
+        }
+    }
+    if (!empty) {
+        key_lines_flush(lines);
+        empty = lines->waiting;
+    }
+    empty->netns_inode = netns_inode;
+    empty->time_ns = time_ns;
+    return empty;
 }
 
 bool key_lines_add(KeyLines *lines, uint64_t netns_inode, uint64_t time_ns, const char *label,
@@ -86,19 +126,13 @@ bool key_lines_add(KeyLines *lines, uint64_t netns_inode, uint64_t time_ns, cons
         return false;
     }
     size_t room = label_length + 2 * (KEY_LINES_RANDOM + secret_length) + 3;
-    if (netns_inode != lines->netns_inode || lines->length + room > sizeof(lines->text)) {
-        key_lines_flush(lines);
-    }
-    if (lines->length == 0) {
-        lines->netns_inode = netns_inode;
-        lines->time_ns = time_ns;
-    }
-    memcpy(lines->text + lines->length, label, label_length);
-    lines->length += label_length;
-    lines->text[lines->length++] = ' ';
-    append_hex(lines, random, KEY_LINES_RANDOM);
-    lines->text[lines->length++] = ' ';
-    append_hex(lines, secret, secret_length);
-    lines->text[lines->length++] = '\n';
+    Waiting *waiting = waiting_of(lines, netns_inode, time_ns, room);
+    memcpy(waiting->text + waiting->length, label, label_length);
+    waiting->length += label_length;
+    waiting->text[waiting->length++] = ' ';
+    append_hex(waiting, random, KEY_LINES_RANDOM);
+    waiting->text[waiting->length++] = ' ';
+    append_hex(waiting, secret, secret_length);
+    waiting->text[waiting->length++] = '\n';
     return true;
 }

@@ -43,6 +43,7 @@ typedef struct Kernel {
     GHashTable
         *settled; /* MappedId -> its file's number: needs no further look when mapped again */
     uint64_t sweep_ns, tend_ns; /* monotonic */
+    uint64_t gather_ns;         /* monotonic: up to here nobody looks for further secrets */
     uint64_t generation;        /* of the programs, as was told */
     bool unfinished; /* the last look at processes, as something else was wanted meanwhile */
     bool told, told_plaintext; /* a problem */

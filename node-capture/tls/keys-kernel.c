@@ -13,10 +13,12 @@
 
 #define SWEEP_NS          (300u * 1000000000ull)
 #define TEND_NS           (5u * 1000000000ull)
-#define PLAINTEXT_POLL_MS 10   /* its program wakes nobody for little */
-#define GATHER_US         5000 /* so that many connections wake us, and those behind us, once */
-#define FD_EVENTS         5
-#define PLAINTEXTS        (TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY)
+#define PLAINTEXT_POLL_MS 10 /* its program wakes nobody for little */
+/* After secrets were told, further ones are gathered for so long: many connections wake us, and
+ * those behind us, once. Those of a quiet time are told at once. */
+#define GATHER_NS  (5u * 1000000ull)
+#define FD_EVENTS  5
+#define PLAINTEXTS (TLS_TAKE_PLAINTEXT_REST | TLS_TAKE_PLAINTEXT_EVERY)
 #define WRONG \
     "its client randoms were never seen on the wire; the secrets that it gave are doubtful"
 
@@ -35,6 +37,7 @@ static void on_secret(void *userdata, const TlsSecret *secret)
     uint64_t time_ns = clock_unix_ns() - (clock_monotonic_ns() - secret->time_ns);
     uint64_t file = hooked_files_gave(self->files, secret->hook);
     wire_randoms_line(self->randoms, secret->netns_inode, time_ns, secret->hook, secret->random);
+    self->gather_ns = clock_monotonic_ns() + GATHER_NS;
     if (key_lines_add(self->lines, secret->netns_inode, time_ns, secret->label,
                       secret->label_length, secret->random, secret->secret,
                       secret->secret_length)) {
@@ -422,9 +425,13 @@ static void wait_for_something(const Kernel *self)
     int timeout_ms = -1;
     if (self->hooks) {
         uint64_t now_ns = clock_monotonic_ns();
-        polled[count++] = (GPollFD){tls_hooks_fd(self->hooks), G_IO_IN, 0};
-        polled[count++] = (GPollFD){hooked_files_fd(self->files), G_IO_IN, 0};
         uint64_t due_ns = MIN(self->sweep_ns, self->tend_ns);
+        if (now_ns >= self->gather_ns) {
+            polled[count++] = (GPollFD){tls_hooks_fd(self->hooks), G_IO_IN, 0};
+        } else {
+            due_ns = MIN(due_ns, self->gather_ns);
+        }
+        polled[count++] = (GPollFD){hooked_files_fd(self->files), G_IO_IN, 0};
         timeout_ms = due_ns > now_ns ? (int)((due_ns - now_ns) / 1000000u) + 1 : 0;
         timeout_ms = self->plaintext ? MIN(timeout_ms, PLAINTEXT_POLL_MS) : timeout_ms;
         if (hooked_files_are_calibrated(self->files)) {
@@ -438,9 +445,6 @@ static void wait_for_something(const Kernel *self)
         polled[count++] = (GPollFD){mappings_fd(self->mappings), G_IO_IN, 0};
     }
     g_poll(polled, count, timeout_ms);
-    if (self->hooks && polled[1].revents) {
-        g_usleep(GATHER_US);
-    }
 }
 
 static void dispatch_mappings(Kernel *self)

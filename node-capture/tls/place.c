@@ -14,30 +14,42 @@ typedef struct Register {
     int offset;
 } Register;
 
-static const Register x86_c[] = {{"rdi", 112}, {"rsi", 104}, {"rdx", 96},
-                                 {"rcx", 88},  {"r8", 72},   {"r9", 64}};
-static const Register x86_go[] = {{"rax", 80}, {"rbx", 40}, {"rcx", 88}, {"rdi", 112}, {"rsi", 104},
-                                  {"r8", 72},  {"r9", 64},  {"r10", 56}, {"r11", 48}};
-static const Register x86_stack = {"rsp", 152};
-static const Register x86_goroutine = {"r14", 8};
+/* By their numbers in instructions. */
+static const Register x86_registers[] = {{"rax", 80},  {"rcx", 88}, {"rdx", 96},  {"rbx", 40},
+                                         {"rsp", 152}, {"rbp", 32}, {"rsi", 104}, {"rdi", 112},
+                                         {"r8", 72},   {"r9", 64},  {"r10", 56},  {"r11", 48},
+                                         {"r12", 24},  {"r13", 16}, {"r14", 8},   {"r15", 0}};
+static const uint8_t x86_c[] = {7, 6, 2, 1, 8, 9}, x86_go[] = {0, 3, 1, 7, 6, 8, 9, 10, 11};
+enum { X86_STACK = 4, X86_GOROUTINE = 14 };
 static const char *const arm64_names[] = {"x0", "x1", "x2",  "x3",  "x4",  "x5",  "x6",  "x7",
                                           "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15"};
 
+static int x86_number(TlsPlace place)
+{
+    switch (place.kind) {
+    case TLS_GO_ROUTINE:
+        return X86_GOROUTINE;
+    case TLS_C_ARGUMENT:
+        return place.number < sizeof(x86_c) ? x86_c[place.number] : -1;
+    case TLS_GO_ARGUMENT:
+        return place.number < sizeof(x86_go) ? x86_go[place.number] : -1;
+    case TLS_REGISTER:
+        return place.number < sizeof(x86_registers) / sizeof(*x86_registers) ? (int)place.number
+                                                                             : -1;
+    default:
+        return -1;
+    }
+}
+
+int tls_place_register(TlsArch arch, TlsPlace place)
+{
+    return arch == TLS_X86_64 ? x86_number(place) : -1;
+}
+
 static const Register *x86_register(TlsPlace place)
 {
-    if (place.kind == TLS_STACK) {
-        return &x86_stack;
-    }
-    if (place.kind == TLS_GO_ROUTINE) {
-        return &x86_goroutine;
-    }
-    if (place.kind == TLS_C_ARGUMENT && place.number < sizeof(x86_c) / sizeof(*x86_c)) {
-        return &x86_c[place.number];
-    }
-    if (place.kind == TLS_GO_ARGUMENT && place.number < sizeof(x86_go) / sizeof(*x86_go)) {
-        return &x86_go[place.number];
-    }
-    return NULL;
+    int number = place.kind == TLS_STACK ? X86_STACK : x86_number(place);
+    return number < 0 ? NULL : &x86_registers[number];
 }
 
 static bool is_arm64_register(TlsPlace place)

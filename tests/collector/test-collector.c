@@ -17,11 +17,36 @@ static void say_secrets(FakeNode *node)
     fake_node_say(node, &response);
 }
 
+/* In one message with others: a notice, one that this version does not know, and themselves again.
+ */
+static void say_secrets_among_others(FakeNode *node)
+{
+    Remora__V1__TlsSecrets secrets = REMORA__V1__TLS_SECRETS__INIT;
+    secrets.key_log = (ProtobufCBinaryData){20, (uint8_t *)"CLIENT_RANDOM 00 11\n"};
+    Remora__V1__Notice notice = REMORA__V1__NOTICE__INIT;
+    notice.subject = (char *)"shop/cart";
+    notice.message = (char *)"nothing of it";
+    Remora__V1__Fact all[4] = {REMORA__V1__FACT__INIT, REMORA__V1__FACT__INIT,
+                               REMORA__V1__FACT__INIT, REMORA__V1__FACT__INIT};
+    all[1].body_case = REMORA__V1__FACT__BODY_NOTICE;
+    all[1].notice = &notice;
+    all[2].body_case = all[3].body_case = REMORA__V1__FACT__BODY_TLS_SECRETS;
+    all[2].tls_secrets = all[3].tls_secrets = &secrets;
+    Remora__V1__Fact *pointers[4] = {&all[0], &all[1], &all[2], &all[3]};
+    Remora__V1__Facts facts = REMORA__V1__FACTS__INIT;
+    facts.n_facts = G_N_ELEMENTS(pointers);
+    facts.facts = pointers;
+    Remora__V1__StreamResponse response = REMORA__V1__STREAM_RESPONSE__INIT;
+    response.body_case = REMORA__V1__STREAM_RESPONSE__BODY_FACTS;
+    response.facts = &facts;
+    fake_node_say(node, &response);
+}
+
 static void test_two_nodes(Run *run, gconstpointer data)
 {
     run_begin(run, 0, "boot-1");
     run_begin(run, 1, "boot-1");
-    say_secrets(run->nodes[1]);
+    say_secrets_among_others(run->nodes[1]);
     run->config.comments = true;
     run_start(run);
     run_send_packets(run, 0, 1, T0, 0, 10);

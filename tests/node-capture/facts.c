@@ -186,8 +186,9 @@ static void test_feed(void)
     Queue *queue = queue_new(1 << 20, 65535, NULL);
     fact_feed_tell_all(feed, queue);
     QueueMessage message;
-    unsigned told = 0;
-    for (queue_next(queue, SECOND_NS, &message); message.type == QUEUE_FACT; told++) {
+    size_t told = 0;
+    for (queue_next(queue, SECOND_NS, &message); message.type == QUEUE_FACTS;) {
+        told += message.n_facts;
         queue_message_clear(&message);
         queue_next(queue, SECOND_NS, &message);
     }

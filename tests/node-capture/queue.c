@@ -452,6 +452,64 @@ static void give_fact(Queue *queue, uint32_t client_port)
     fact_unref(fact);
 }
 
+/* The next message has those of these client ports, in that order. */
+static void take_facts(Queue *queue, uint64_t now_ns, uint32_t first, size_t count)
+{
+    QueueMessage message;
+    next_is(queue, now_ns, QUEUE_FACTS, &message);
+    g_assert_cmpuint(message.n_facts, ==, count);
+    for (uint32_t i = 0; i < count; i++) {
+        const Fact *fact = message.facts[i];
+        StreamMessage decoded;
+        g_assert_cmpint(stream_message_decode(fact_message(fact), fact->length, &decoded), ==, 0);
+        g_assert_cmpint(decoded.type, ==, STREAM_TRANSLATION);
+        g_assert_cmpuint(decoded.response->translation->client_port, ==, first + i);
+        stream_message_clear(&decoded);
+    }
+    queue_message_clear(&message);
+}
+
+/* The first of a quiet time goes at once; then they are gathered, but not beyond packets or a
+ * heartbeat. */
+static void test_facts_gathered(void)
+{
+    Queue *queue = queue_new(1 << 20, PCAPNG_PACKET_MAX, NULL);
+    uint64_t now_ns = SECOND_NS;
+    QueueMessage message;
+    next_is(queue, now_ns, QUEUE_HEARTBEAT, &message);
+    give_fact(queue, 1);
+    g_assert_cmpuint(queue_due_ns(queue), <=, now_ns);
+    take_facts(queue, now_ns, 1, 1);
+    give_fact(queue, 2);
+    give_fact(queue, 3);
+    g_assert_cmpuint(queue_due_ns(queue), ==, now_ns + QUEUE_FACTS_GATHER_NS);
+    next_is(queue, now_ns + QUEUE_FACTS_GATHER_NS - 1, QUEUE_NOTHING, &message);
+    take_facts(queue, now_ns + QUEUE_FACTS_GATHER_NS, 2, 2);
+
+    now_ns += QUEUE_HEARTBEAT_NS - 1;
+    give_fact(queue, 4);
+    take_facts(queue, now_ns, 4, 1);
+    give_fact(queue, 5);
+    g_assert_cmpuint(queue_due_ns(queue), ==, now_ns + 1);
+    take_facts(queue, now_ns + 1, 5, 1);
+    next_is(queue, now_ns + 1, QUEUE_HEARTBEAT, &message);
+
+    give(queue, test_batch(7, TEST_NS, 0, 10, 100, 0));
+    give_fact(queue, 6);
+    take_facts(queue, now_ns + 1, 6, 1); /* these packets are due */
+    next_is(queue, now_ns + 1, QUEUE_PACKETS, &message);
+    queue_message_clear(&message);
+
+    for (uint32_t i = 0; i < QUEUE_FACTS_TOGETHER + 1; i++) {
+        give_fact(queue, 7 + i);
+    }
+    take_facts(queue, now_ns + 1, 7, QUEUE_FACTS_TOGETHER);
+    next_is(queue, now_ns + 1, QUEUE_NOTHING, &message);
+    queue_facts_apart(queue);
+    take_facts(queue, now_ns + 1, 7 + QUEUE_FACTS_TOGETHER, 1);
+    queue_free(queue);
+}
+
 /* Facts go ahead of packets that wait, but not of what is known at the start. */
 static void test_facts(void)
 {
@@ -467,17 +525,7 @@ static void test_facts(void)
     next_is(queue, SECOND_NS, QUEUE_SYNCED, &message);
     next_is(queue, SECOND_NS, QUEUE_INTERFACE, &message);
     queue_message_clear(&message);
-    for (uint32_t port = 1; port <= 2; port++) {
-        next_is(queue, SECOND_NS, QUEUE_FACT, &message);
-        StreamMessage decoded;
-        g_assert_cmpint(
-            stream_message_decode(fact_message(message.fact), message.fact->length, &decoded), ==,
-            0);
-        g_assert_cmpint(decoded.type, ==, STREAM_TRANSLATION);
-        g_assert_cmpuint(decoded.response->translation->client_port, ==, port);
-        stream_message_clear(&decoded);
-        queue_message_clear(&message);
-    }
+    take_facts(queue, SECOND_NS, 1, 2);
     /* They did not part the packets. */
     next_is(queue, SECOND_NS, QUEUE_PACKETS, &message);
     g_assert_cmpuint(message.packets.count, ==, 15);
@@ -502,20 +550,21 @@ static void test_fact_flood(void)
     queue_stats(queue, &stats);
     g_assert_cmpuint(stats.facts_dropped, ==, 10);
     give(queue, test_batch(7, TEST_NS, 0, 10, 100, 0));
-    unsigned facts = 0;
+    size_t facts = 0;
     QueueMessage message;
     for (;;) {
         queue_next(queue, SECOND_NS, &message);
         QueueMessageType type = message.type;
+        size_t n_facts = message.n_facts;
         queue_message_clear(&message);
         if (type == QUEUE_PACKETS) {
             break;
         }
-        g_assert_cmpint(type, ==, QUEUE_FACT);
-        facts++;
+        g_assert_cmpint(type, ==, QUEUE_FACTS);
+        facts += n_facts;
     }
     g_assert_cmpuint(facts, ==, QUEUE_FACTS_RUN);
-    next_is(queue, SECOND_NS, QUEUE_FACT, &message);
+    next_is(queue, SECOND_NS, QUEUE_FACTS, &message);
     queue_message_clear(&message);
     queue_free(queue);
     g_assert_cmpint(fact->refs, ==, 1);
@@ -536,6 +585,7 @@ int main(int argc, char **argv)
     g_test_add_func("/queue/snap-length", test_snap_length);
     g_test_add_func("/queue/invalid", test_invalid);
     g_test_add_func("/queue/facts", test_facts);
+    g_test_add_func("/queue/facts-gathered", test_facts_gathered);
     g_test_add_func("/queue/fact-flood", test_fact_flood);
     return g_test_run();
 }

@@ -127,6 +127,20 @@ static void take_secrets(ReaderState *state, const Remora__V1__TlsSecrets *secre
     g_strlcat(state->key_log, text, sizeof(state->key_log));
 }
 
+static void take_facts(ReaderState *state, const StreamMessage *message)
+{
+    Remora__V1__Fact fact;
+    for (size_t i = 0; stream_message_fact(message, i, &fact); i++) {
+        if (fact.body_case == REMORA__V1__FACT__BODY_TLS_SECRETS) {
+            take_secrets(state, fact.tls_secrets);
+        } else if (fact.body_case == REMORA__V1__FACT__BODY_NOTICE) {
+            take_notice(state, fact.notice);
+        } else {
+            g_error("unexpected fact %d", (int)fact.body_case);
+        }
+    }
+}
+
 static void take_message(Reader *reader, const StreamMessage *message)
 {
     ReaderState *state = &reader->state;
@@ -156,10 +170,9 @@ static void take_message(Reader *reader, const StreamMessage *message)
         state->watermark_ns = message->response->heartbeat->watermark_unix_ns;
         break;
     case STREAM_TLS_SECRETS:
-        take_secrets(state, message->response->tls_secrets);
-        break;
     case STREAM_NOTICE:
-        take_notice(state, message->response->notice);
+    case STREAM_FACTS:
+        take_facts(state, message);
         break;
     case STREAM_END:
         state->ended = true;

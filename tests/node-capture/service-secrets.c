@@ -106,7 +106,7 @@ static void test_first(ServiceFixture *fixture, const void *data)
     Reader *reader = reader_new(fixture->channel, &request, false);
     wait_followed(fixture, 1);
     service_give_interface(fixture);
-    service_give_packets(fixture, 20, 0);
+    service_give_packets(fixture, 100, 0); /* more than the transport takes by itself */
     while (service_counter(fixture, "packets_waiting") == 0) {
     }
     tls_keys_fake_tell(fixture->keys, namespace_of_pods(), LINE);

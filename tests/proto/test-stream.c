@@ -333,6 +333,69 @@ static void test_large(void)
     g_byte_array_unref(secrets);
 }
 
+static Response translation_response(Remora__V1__Translation *translation)
+{
+    Response response = REMORA__V1__STREAM_RESPONSE__INIT;
+    response.body_case = BODY(TRANSLATION);
+    response.translation = translation;
+    return response;
+}
+
+/* One alone and several together are read in the same way. */
+static void test_facts(void)
+{
+    uint8_t header[STREAM_HEADER_MAX];
+    g_autoptr(GByteArray) all = g_byte_array_new();
+    for (uint32_t i = 1; i <= 300; i++) {
+        Remora__V1__Translation translation = REMORA__V1__TRANSLATION__INIT;
+        translation.client_port = i;
+        translation.client =
+            (ProtobufCBinaryData){i % 200, header}; /* of one and of two bytes of length */
+        memset(header, 0, sizeof(header));
+        translation.client.len %= sizeof(header);
+        Response response = translation_response(&translation);
+        g_autofree uint8_t *bytes = NULL;
+        size_t length;
+        stream_response_encode(&response, 0, &bytes, &length);
+        guint before = all->len;
+        g_byte_array_set_size(all, before + (guint)length + STREAM_FACT_EXTRA);
+        uint8_t *end = stream_facts_append(all->data + before, bytes, length);
+        g_byte_array_set_size(all, (guint)(end - all->data));
+
+        StreamMessage alone;
+        Remora__V1__Fact fact;
+        g_assert_cmpint(stream_message_decode(bytes, length, &alone), ==, 0);
+        g_assert_true(stream_message_fact(&alone, 0, &fact));
+        g_assert_cmpuint(fact.translation->client_port, ==, i);
+        g_assert_false(stream_message_fact(&alone, 1, &fact));
+        stream_message_clear(&alone);
+    }
+    size_t length = stream_facts_header(header, 9, all->len);
+    g_byte_array_prepend(all, header, (guint)length);
+    StreamMessage message;
+    g_assert_cmpint(stream_message_decode(all->data, all->len, &message), ==, 0);
+    g_assert_cmpint(message.type, ==, STREAM_FACTS);
+    g_assert_cmpuint(message.sequence, ==, 9);
+    Remora__V1__Fact fact;
+    for (uint32_t i = 1; i <= 300; i++) {
+        g_assert_true(stream_message_fact(&message, i - 1, &fact));
+        g_assert_cmpint(fact.body_case, ==, REMORA__V1__FACT__BODY_TRANSLATION);
+        g_assert_cmpuint(fact.translation->client_port, ==, i);
+    }
+    g_assert_false(stream_message_fact(&message, 300, &fact));
+    stream_message_clear(&message);
+
+    Remora__V1__Heartbeat heartbeat = REMORA__V1__HEARTBEAT__INIT;
+    Response other = REMORA__V1__STREAM_RESPONSE__INIT;
+    other.body_case = BODY(HEARTBEAT);
+    other.heartbeat = &heartbeat;
+    g_autofree uint8_t *bytes = NULL;
+    stream_response_encode(&other, 1, &bytes, &length);
+    g_assert_cmpint(stream_message_decode(bytes, length, &message), ==, 0);
+    g_assert_false(stream_message_fact(&message, 0, &fact));
+    stream_message_clear(&message);
+}
+
 static void test_unpack(void)
 {
     ProtobufCMessage *unpacked;
@@ -359,6 +422,7 @@ int main(int argc, char **argv)
     g_test_add_func("/stream/torn", test_torn);
     g_test_add_func("/stream/bombs", test_bombs);
     g_test_add_func("/stream/large", test_large);
+    g_test_add_func("/stream/facts", test_facts);
     g_test_add_func("/stream/unpack", test_unpack);
     return g_test_run();
 }

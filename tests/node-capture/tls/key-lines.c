@@ -95,6 +95,28 @@ static void test_together(void)
     g_string_free(told.text, TRUE);
 }
 
+/* Both ends of connections, and more namespaces than are kept apart. */
+static void test_in_turn(void)
+{
+    Told told = {.text = g_string_new(NULL)};
+    KeyLines *lines = key_lines_new(on_lines, &told);
+    for (uint32_t i = 0; i < 20; i++) {
+        g_assert_true(add(lines, 1 + i % 2, "CLIENT_RANDOM", i, 48));
+    }
+    g_assert_cmpuint(told.times, ==, 0);
+    key_lines_flush(lines);
+    g_assert_cmpuint(told.times, ==, 2);
+    for (uint32_t i = 0; i < 100; i++) {
+        g_assert_true(add(lines, i, "CLIENT_RANDOM", 100 + i, 48));
+    }
+    key_lines_flush(lines);
+    g_assert_cmpuint(told.times, ==, 102);
+    g_auto(GStrv) all = g_strsplit(told.text->str, "\n", -1);
+    g_assert_cmpuint(g_strv_length(all), ==, 121); /* the last is empty */
+    key_lines_free(lines);
+    g_string_free(told.text, TRUE);
+}
+
 /* A process may have anything in its memory. */
 static void test_hostile(void)
 {
@@ -119,6 +141,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tls/key-lines/form", test_form);
     g_test_add_func("/tls/key-lines/once", test_once);
     g_test_add_func("/tls/key-lines/together", test_together);
+    g_test_add_func("/tls/key-lines/in-turn", test_in_turn);
     g_test_add_func("/tls/key-lines/hostile", test_hostile);
     return g_test_run();
 }
