@@ -143,7 +143,7 @@ static TlsWanted wanted_of(const Pod *pod)
 
 bool secrets_are_wanted(const Secrets *secrets, const Pod *pod)
 {
-    return secrets->keys && wanted_of(pod).take & TLS_TAKE_KEYS;
+    return secrets->keys && wanted_of(pod).take;
 }
 
 /* Network namespaces of the pods of which a stream wants something. */
