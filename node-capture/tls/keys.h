@@ -39,8 +39,8 @@ typedef struct TlsAddress {
 /* The beginning of a TLS connection, as it was captured. */
 typedef struct TlsSeenHello {
     uint64_t netns_inode, time_unix_ns;
-    bool has_random; /* else: something began, or was lost, whose random cannot be seen; and the
-                        rest is not set */
+    bool has_random;   /* else: something began, or was lost, whose random cannot be seen; and the
+                          rest is not set */
     bool may_be_outer; /* the connection's random may be another one (Encrypted ClientHello) */
     uint8_t random[TLS_KEYS_RANDOM];
     uint8_t family; /* AF_INET, AF_INET6 */
